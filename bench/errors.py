@@ -1,0 +1,64 @@
+"""The exceptions of the suite; each branch has one exit code and says whose fault it is.
+
+    BenchError
+    ├── InputError      2    a file or an option is wrong: "file:line: key: what is wrong, what would be right"
+    ├── MissingError    2    this machine lacks something; carries the exact command that mends it
+    ├── InvalidError    4    a control failed, data are missing, or the mechanism was not seen working
+    ├── LabError        5    a host, QEMU or the connection failed; carries host, command and last lines
+    └── Interrupted   130    the user asked to stop
+
+Only `bench.cli` turns an exception into an exit code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BenchError(Exception):
+    """Base of everything that ends a command with a message instead of a traceback."""
+
+    exit_code = 1
+
+
+class InputError(BenchError):
+    """A file or an option is wrong. `str()` is one line a problem: `file:line: key: wrong, right`."""
+
+    exit_code = 2
+
+
+class MissingError(BenchError):
+    """Something must be installed or allowed first; `command` is what an administrator should run."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, command: str = "") -> None:
+        super().__init__(f"{message}\n  run: {command}" if command else message)
+        self.command = command
+
+
+class InvalidError(BenchError):
+    """The measurement happened but cannot be believed; the reason names the control or the boot."""
+
+    exit_code = 4
+
+
+class LabError(BenchError):
+    """The lab failed, not the thing under test. Shows host, command and the last lines seen."""
+
+    exit_code = 5
+
+    def __init__(self, host: str, message: str, command: Sequence[str] = (), evidence: Sequence[str] = ()) -> None:
+        lines = [f"host {host}: {message}"]
+        if command:
+            lines.append("  command: " + " ".join(command))
+        lines += [f"  | {line}" for line in evidence]
+        super().__init__("\n".join(lines))
+        self.host = host
+        self.evidence = tuple(evidence)
+
+
+class Interrupted(BenchError):  # noqa: N818 - an interruption is not an error
+    """Ctrl-C or SIGTERM; everything finished so far is on disk."""
+
+    exit_code = 130

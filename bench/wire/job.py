@@ -1,0 +1,103 @@
+"""What goes down: a Job is one fresh guest boot of one arm, and everything the host needs to know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from bench.wire.codec import content_hash
+
+BACKINGS = ("memfd", "anonymous", "hugetlb")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One configuration under test; arms of a plan differ only where their fields differ.
+
+    balloon: a virtio-balloon device is present. reporting: it offers free page reporting (implies balloon).
+    mem_lock: QEMU runs with `-overcommit mem-lock=on`, so that every discard fails: the host-side negative control.
+    backing: host memory of the guest's RAM. reporting_order: written to the guest's page_reporting_order after the
+    driver registered (None: as the kernel chose). kernel, modules, qemu: paths on the host, "" for the host's own.
+    """
+
+    name: str
+    balloon: bool = False
+    reporting: bool = False
+    mem_lock: bool = False
+    backing: str = "memfd"
+    reporting_order: Optional[int] = None
+    kernel: str = ""
+    modules: str = ""
+    qemu: str = ""
+    kernel_args: tuple[str, ...] = ()
+
+    @property
+    def must_discard(self) -> bool:
+        """Whether the mechanism has to be seen working: discarded bytes above zero. Otherwise exactly zero."""
+        return self.reporting
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Shape of the virtual machine. accel is what will be used ("kvm" or "tcg"), never "auto"."""
+
+    memory_bytes: int
+    vcpus: int
+    accel: str
+    machine: str = "q35"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One step of a workload's script.
+
+    kind "guest": the agent runs `op` with `args` and answers. kind "settle": the host waits until the residency of the
+    guest's RAM stayed within args["tolerance_bytes"] for args["window_s"], at least args["min_s"], at most
+    args["max_s"]. kind "hold": the host waits args["s"]. warmup: kept in the files, not in a summary.
+    """
+
+    name: str
+    kind: str
+    iteration: int
+    op: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
+    warmup: bool = False
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Files on the host, resolved: QEMU binary, kernel image, its modules folder ("" when built in), guest image."""
+
+    qemu: str
+    kernel: str
+    modules: str
+    image: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """One boot. Times in seconds. `block` counts from 1, `order` is the position inside the block from 0."""
+
+    host: str
+    cell: str
+    arm: Arm
+    block: int
+    order: int
+    guest: Guest
+    paths: Paths
+    phases: tuple[Phase, ...]
+    sample_hz: float = 20.0
+    ready_deadline_s: float = 60.0
+    deadline_s: float = 600.0
+    attempt: int = 1
+
+    @property
+    def id(self) -> str:
+        """Identity: the hash of the content, the attempt included."""
+        return content_hash(self)
+
+    @property
+    def boot(self) -> str:
+        """Readable name of the boot, unique in a run: host.cell.b003.arm, with .try2 on a second attempt."""
+        again = f".try{self.attempt}" if self.attempt > 1 else ""
+        return f"{self.host}.{self.cell}.b{self.block:03d}.{self.arm.name}{again}"
