@@ -22,9 +22,17 @@ class BenchError(Exception):
 
 
 class InputError(BenchError):
-    """A file or an option is wrong. `str()` is one line a problem: `file:line: key: wrong, right`."""
+    """A file or an option is wrong. `str()` is one line a problem: `file:line: key: wrong, right`.
+
+    key: set where only the host could tell that a value is wrong (a kernel that is no kernel); who knows the file then
+    puts `file:line:` before it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class MissingError(BenchError):

@@ -101,3 +101,11 @@ class Job:
         """Readable name of the boot, unique in a run: host.cell.b003.arm, with .try2 on a second attempt."""
         again = f".try{self.attempt}" if self.attempt > 1 else ""
         return f"{self.host}.{self.cell}.b{self.block:03d}.{self.arm.name}{again}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question to the host side that is no boot of a plan: "resolve", "prepare" or "doctor", with its arguments."""
+
+    what: str
+    args: dict[str, Any] = field(default_factory=dict)

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """resolution: the smallest difference that means anything, in the metric's unit (0: none declared).
+    """title: the metric in words, as a table shows it.
+
+    resolution: the smallest difference that means anything, in the metric's unit (0: none declared).
 
     time_like: the figure depends on the speed of the (emulated) CPU and carries a mark under TCG.
     """
 
     name: str
+    title: str
     unit: str
     direction: str
     kind: str
@@ -30,6 +33,7 @@ _MIB = 2.0**20
 _TABLE = (
     Metric(
         "resident_peak_bytes",
+        "Resident at the peak",
         "byte",
         "lower",
         "ratio",
@@ -38,6 +42,7 @@ _TABLE = (
     ),
     Metric(
         "residual_bytes",
+        "Still resident after the free",
         "byte",
         "lower",
         "ratio",
@@ -46,6 +51,7 @@ _TABLE = (
     ),
     Metric(
         "returned_bytes",
+        "Memory that came back",
         "byte",
         "higher",
         "difference",
@@ -54,6 +60,7 @@ _TABLE = (
     ),
     Metric(
         "returned_share",
+        "Share of the freed memory that came back",
         "share",
         "higher",
         "difference",
@@ -62,6 +69,7 @@ _TABLE = (
     ),
     Metric(
         "t50_s",
+        "Until 50 % had come back",
         "second",
         "lower",
         "ratio",
@@ -70,6 +78,7 @@ _TABLE = (
     ),
     Metric(
         "t90_s",
+        "Until 90 % had come back",
         "second",
         "lower",
         "ratio",
@@ -78,6 +87,7 @@ _TABLE = (
     ),
     Metric(
         "t99_s",
+        "Until 99 % had come back",
         "second",
         "lower",
         "ratio",
@@ -86,6 +96,7 @@ _TABLE = (
     ),
     Metric(
         "footprint_byte_s",
+        "Footprint (area under the curve)",
         "byte-second",
         "lower",
         "ratio",
@@ -93,6 +104,7 @@ _TABLE = (
     ),
     Metric(
         "footprint_guest_share",
+        "Footprint as a share of the guest's size",
         "share",
         "lower",
         "ratio",
@@ -100,19 +112,43 @@ _TABLE = (
     ),
     Metric(
         "first_touch_s_per_gib",
+        "First touch",
         "second/GiB",
         "lower",
         "ratio",
         "time of the boot's first touch, per GiB touched",
         time_like=True,
     ),
-    Metric("first_touch_p50_s", "second", "lower", "ratio", "median latency of one page, first touch", time_like=True),
-    Metric("first_touch_p99_s", "second", "lower", "ratio", "99th percentile of one page, first touch", time_like=True),
     Metric(
-        "first_touch_p999_s", "second", "lower", "ratio", "99.9th percentile of one page, first touch", time_like=True
+        "first_touch_p50_s",
+        "First touch, one page, median",
+        "second",
+        "lower",
+        "ratio",
+        "median latency of one page, first touch",
+        time_like=True,
+    ),
+    Metric(
+        "first_touch_p99_s",
+        "First touch, one page, 99 %",
+        "second",
+        "lower",
+        "ratio",
+        "99th percentile of one page, first touch",
+        time_like=True,
+    ),
+    Metric(
+        "first_touch_p999_s",
+        "First touch, one page, 99.9 %",
+        "second",
+        "lower",
+        "ratio",
+        "99.9th percentile of one page, first touch",
+        time_like=True,
     ),
     Metric(
         "refault_s_per_gib",
+        "Touching the memory again",
         "second/GiB",
         "lower",
         "ratio",
@@ -121,6 +157,7 @@ _TABLE = (
     ),
     Metric(
         "refault_p50_s",
+        "Touching again, one page, median",
         "second",
         "lower",
         "ratio",
@@ -129,6 +166,7 @@ _TABLE = (
     ),
     Metric(
         "refault_p99_s",
+        "Touching again, one page, 99 %",
         "second",
         "lower",
         "ratio",
@@ -137,6 +175,7 @@ _TABLE = (
     ),
     Metric(
         "refault_p999_s",
+        "Touching again, one page, 99.9 %",
         "second",
         "lower",
         "ratio",
@@ -145,6 +184,7 @@ _TABLE = (
     ),
     Metric(
         "free_s_per_gib",
+        "The free itself, in the guest",
         "second/GiB",
         "lower",
         "ratio",
@@ -153,15 +193,17 @@ _TABLE = (
     ),
     Metric(
         "discarded_bytes",
+        "Discarded by QEMU",
         "byte",
         "none",
         "difference",
         "sum of QEMU's traced discards from the start of the free to the end of the settle phase",
         resolution=_MIB,
     ),
-    Metric("discards", "count", "none", "difference", "number of those discards", resolution=1),
+    Metric("discards", "Number of discards", "count", "none", "difference", "number of those discards", resolution=1),
     Metric(
         "discard_gap_bytes",
+        "Discarded minus come back",
         "byte",
         "none",
         "difference",
@@ -170,6 +212,7 @@ _TABLE = (
     ),
     Metric(
         "qemu_cpu_s",
+        "QEMU's CPU time after the free",
         "second",
         "lower",
         "difference",
@@ -179,6 +222,7 @@ _TABLE = (
     ),
     Metric(
         "stuck_free_bytes",
+        "Free in the guest, but in blocks too small to report",
         "byte",
         "lower",
         "difference",
@@ -187,6 +231,7 @@ _TABLE = (
     ),
     Metric(
         "ready_s",
+        "Start until READY",
         "second",
         "lower",
         "ratio",

@@ -91,9 +91,17 @@ class End:
     qmp: dict[str, Any] = field(default_factory=dict)
 
 
-Record = Union[Hello, Started, Ready, PhaseDone, Samples, LogPart, End]
+@dataclass(frozen=True)
+class Reply:
+    """The answer to an Ask, its only record. error: empty, or kind (a class of bench.errors), message and key."""
+
+    data: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, str] = field(default_factory=dict)
+
+
+Record = Union[Hello, Started, Ready, PhaseDone, Samples, LogPart, End, Reply]
 KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Hello, Started, Ready, PhaseDone, Samples, LogPart, End)
+    kind.__name__: kind for kind in (Hello, Started, Ready, PhaseDone, Samples, LogPart, End, Reply)
 }
 
 

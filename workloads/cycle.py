@@ -1,0 +1,146 @@
+"""Workload `cycle`: settle, touch a share of the memory, free it, wait until it came back, touch it again.
+
+A sentinel region is filled once and verified in every iteration: a page in use must never be lost to reporting.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workloads.shape import Parameter, Params, PhaseDict, Workload
+
+MIB = 1 << 20
+# What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).
+GUEST_OWN_BYTES, GUEST_OWN_SHARE = 128 * MIB, 1 / 64
+REGION, SENTINEL = "work", "sentinel"
+
+_PARAMETERS = (
+    Parameter("touch", "share", 0.5, "share of the guest's memory that is touched and freed", 0.01, 0.98),
+    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
+    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    Parameter("hold_s", "seconds", 1.0, "time between touch and free", 0, 3600),
+    Parameter("settle_min_s", "seconds", 8.0, "shortest wait after the free", 0, 3600),
+    Parameter("settle_max_s", "seconds", 25.0, "longest wait for the plateau after the free", 0, 7200),
+    Parameter(
+        "settle_window_s", "seconds", 4.5, "flat for so long is settled; above two reporting passes of 2 s", 0.5, 600
+    ),
+    Parameter("settle_tolerance", "size", 2 * MIB, "change of residency that still counts as flat", 0, 1 << 40),
+    Parameter(
+        "drain_min_s", "seconds", 5.0, "shortest wait before an iteration, for reports of the boot itself", 0, 3600
+    ),
+    Parameter("drain_max_s", "seconds", 30.0, "longest wait before an iteration", 0, 7200),
+    Parameter("window_s", "seconds", 8.0, "fixed window of the footprint, from the free on", 0.1, 3600),
+    Parameter("sentinel", "size", 32 * MIB, "memory that stays in use and is verified", 1 << 16, 1 << 40),
+    Parameter(
+        "mapping",
+        "choice",
+        "anonymous",
+        "what the touched memory is",
+        choices=("anonymous", "shared-anonymous", "memfd", "private-file", "shared-file", "hugetlb"),
+    ),
+    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    Parameter("release", "choice", "munmap", "how it is freed", choices=("munmap", "dontneed", "free", "holes")),
+    Parameter("hole_every", "count", 2, "release: holes frees every so manieth block", 1, 1 << 20),
+    Parameter("hole_block", "size", 2 * MIB, "size of these blocks", 4096, 1 << 30),
+)
+
+
+def touched_bytes(params: Params, guest_memory_bytes: int) -> int:
+    """The touched share in bytes, whole 2 MiB blocks, at least one."""
+    block = 2 * MIB
+    return max(block, int(params["touch"] * guest_memory_bytes) // block * block)
+
+
+def script(params: Params, guest_memory_bytes: int, reporting_order: int | None) -> list[PhaseDict]:
+    """The phases of one boot. Iteration 0 also sets the guest up; warm-ups come first."""
+    size = touched_bytes(params, guest_memory_bytes)
+    phases: list[PhaseDict] = []
+    for iteration in range(params["warmups"] + params["iterations"]):
+        steps = [*(_once(params, reporting_order) if iteration == 0 else []), *_iteration(params, size)]
+        warmup = iteration < params["warmups"]
+        phases += [{**step, "iteration": iteration, "warmup": warmup} for step in steps]
+    return phases
+
+
+def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
+    """Touched memory, sentinel and the guest's own needs, bytes."""
+    return (
+        (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes)),
+        ("sentinel", params["sentinel"]),
+        ("the guest itself", GUEST_OWN_BYTES + int(guest_memory_bytes * GUEST_OWN_SHARE)),
+    )
+
+
+def check(params: Params) -> list[tuple[str, str]]:
+    """Values that do not go together."""
+    window, shortest = params["window_s"], params["settle_min_s"]
+    pairs = [
+        (
+            "window_s",
+            window > shortest,
+            f"{window:g} s is longer than settle_min_s ({shortest:g} s); make it at most that",
+        ),
+        *(
+            (
+                f"{name}_max_s",
+                params[f"{name}_max_s"] < least,
+                f"shorter than {key} ({least:g} s); make it at least that",
+            )
+            for name, key in (("settle", "settle_min_s"), ("settle", "settle_window_s"), ("drain", "drain_min_s"))
+            for least in [params[key]]
+        ),
+    ]
+    for name, page in (("sentinel", 1 << 16), ("hole_block", 4096)):
+        pairs.append((name, params[name] % page != 0, f"no multiple of {page // 1024}K; make it one"))
+    return [(name, message) for name, broken, message in pairs if broken]
+
+
+def _once(params: Params, reporting_order: int | None) -> list[PhaseDict]:
+    region = {"region": SENTINEL, "bytes": params["sentinel"], "mapping": "anonymous", "thp": "system"}
+    return [
+        _guest("setup", "setup", page_reporting_order=reporting_order),
+        _guest("sentinel", "map", **region),
+        _guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
+    ]
+
+
+def _iteration(params: Params, size: int) -> list[PhaseDict]:
+    mapping = {"region": REGION, "bytes": size, "mapping": params["mapping"], "thp": params["thp"]}
+    touch = {"region": REGION, "mode": "write", "histogram": True}
+    blocks = {"every": params["hole_every"], "block_bytes": params["hole_block"]}
+    # After dontneed, free or holes the region is still mapped: it is touched again as it is.
+    remap = [_guest("remap", "map", **mapping)] if params["release"] == "munmap" else []
+    return [
+        _settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
+        _guest("map", "map", **mapping),
+        _guest("touch", "touch", **touch),
+        {"name": "hold", "kind": "hold", "op": "", "args": {"s": params["hold_s"]}},
+        _guest("verify", "verify", region=REGION, extent="word"),
+        _guest("free", "release", region=REGION, how=params["release"], **blocks),
+        _settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        _guest("snapshot", "snapshot"),
+        _guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),
+        *remap,
+        _guest("retouch", "touch", **touch),
+        _guest("reverify", "verify", region=REGION, extent="word"),
+        _guest("refree", "release", region=REGION, how="munmap", **blocks),
+    ]
+
+
+def _guest(name: str, op: str, **args: Any) -> PhaseDict:
+    return {"name": name, "kind": "guest", "op": op, "args": args}
+
+
+def _settle(name: str, params: Params, min_s: float, max_s: float) -> PhaseDict:
+    window = {"window_s": params["settle_window_s"], "tolerance_bytes": params["settle_tolerance"]}
+    return {"name": name, "kind": "settle", "op": "", "args": {"min_s": min_s, "max_s": max_s, **window}}
+
+
+CYCLE = Workload(
+    name="cycle",
+    summary="touch a share of the memory, free it, wait until it came back, touch it again",
+    parameters=_PARAMETERS,
+    script=script,
+    memory_needed=memory_needed,
+    check=check,
+)

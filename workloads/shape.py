@@ -1,0 +1,45 @@
+"""What a workload is: a name, parameters with ranges, and a script of phases. Plain data; imports nothing of bench."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Parameters in base units (bytes, seconds, shares between 0 and 1), every one present.
+Params = Mapping[str, Any]
+# One step, with the keys of bench.wire.job.Phase: name, kind, iteration, op, args, warmup.
+PhaseDict = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """kind: "size" (bytes), "share" (0 to 1), "seconds", "count" or "choice". low, high: inclusive, None: no limit."""
+
+    name: str
+    kind: str
+    default: Any
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """script(params, guest_memory_bytes, reporting_order): the phases of one boot, in order.
+
+    memory_needed(params, guest_memory_bytes): what has to fit into the guest at once, as (label, bytes) parts.
+    check(params): (parameter, what is wrong) for values that do not go together.
+    """
+
+    name: str
+    summary: str
+    parameters: tuple[Parameter, ...]
+    script: Callable[[Params, int, int | None], list[PhaseDict]]
+    memory_needed: Callable[[Params, int], tuple[tuple[str, int], ...]]
+    check: Callable[[Params], list[tuple[str, str]]]
+
+    def defaults(self) -> dict[str, Any]:
+        """Every parameter at its default."""
+        return {parameter.name: parameter.default for parameter in self.parameters}
