@@ -1,0 +1,163 @@
+"""One guest that is up: QEMU, monitor, agent link and sampler, and the phases that are run on them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Optional
+
+from bench.host import qmp
+from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
+from bench.host.plateau import Plateau
+from bench.host.process import Qemu
+from bench.host.readers import (
+    CgroupReader,
+    MeminfoReader,
+    PressureReader,
+    ProcessReader,
+    RamReader,
+    VmstatReader,
+    read_smaps_rollup,
+)
+from bench.host.sampler import Sampler
+from bench.wire.job import Job, Phase
+from bench.wire.record import LogPart, PhaseDone, Ready, Record
+
+SOCKET_DEADLINE_S = 10.0
+FLUSH_S = 0.5
+
+
+class SamplerError(Exception):
+    """The sampler or the trace reader failed: what was measured is not complete."""
+
+
+class Boot:
+    """Runs the phases of a job on a guest that is up, and emits what happens."""
+
+    def __init__(self, job: Job, qemu: Qemu, monitor: qmp.Qmp, link: GuestLink, sampler: Sampler) -> None:
+        self._job = job
+        self._qemu = qemu
+        self._link = link
+        self.monitor = monitor
+        self.sampler = sampler
+        self.clock: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+
+    async def run(self, emit: Callable[[Record], None]) -> None:
+        """READY, clocks, every phase, final answers. Raises GuestError, SamplerError or TimeoutError."""
+        emit(await self._ready())
+        # Not before: it would take CPU time from the boot, which no metric looks into.
+        self.sampler.start()
+        begin = await self._link.tie_clocks(self._qemu.now)
+        await self.monitor.start_guest_stats()
+        for phase in self._job.phases:
+            emit(await self._phase(phase))
+            self._check()
+        self._note_clock(begin, await self._link.tie_clocks(self._qemu.now))
+        emit(LogPart("dmesg", (await self._link.call("dmesg")).result["text"]))
+        self.facts = await self.monitor.facts()
+
+    async def _ready(self) -> Ready:
+        left = self._job.ready_deadline_s - self._qemu.now()
+        try:
+            facts = await asyncio.wait_for(self._link.ready(), max(left, 0.0))
+        except asyncio.TimeoutError:
+            raise TimeoutError(f"the guest did not say READY within {self._job.ready_deadline_s:.0f} s") from None
+        return Ready(round(self._qemu.now(), 4), facts)
+
+    async def _phase(self, phase: Phase) -> PhaseDone:
+        start = self._qemu.now()
+        result: dict[str, Any] = {}
+        times: tuple[Optional[int], Optional[int]] = (None, None)
+        if phase.kind == "guest":
+            answer = await self._link.call(phase.op, **phase.args)
+            result, times = answer.result, (answer.start_ns, answer.end_ns)
+        elif phase.kind == "settle":
+            result = {"settled": await self._settle(phase.args)}
+        elif phase.kind == "hold":
+            await asyncio.sleep(phase.args["s"])
+        else:
+            raise GuestError(f"phase {phase.name}: unknown kind {phase.kind!r}")
+        end = self._qemu.now()
+        return PhaseDone(
+            phase.name,
+            phase.kind,
+            phase.iteration,
+            phase.warmup,
+            round(start, 6),
+            round(end, 6),
+            result,
+            guest_start_ns=times[0],
+            guest_end_ns=times[1],
+            smaps=read_smaps_rollup(self._qemu.pid),
+        )
+
+    async def _settle(self, args: dict[str, Any]) -> bool:
+        """Waits for the plateau, min_s at least and max_s at most; whether it was reached."""
+        plateau = Plateau(args["window_s"], args["tolerance_bytes"])
+        start = self._qemu.now()
+        while True:
+            await asyncio.sleep(1 / self._job.sample_hz)
+            self._check()
+            latest = self.sampler.latest_ram
+            if latest is not None and latest[0] >= start:
+                plateau.add(*latest)
+            waited = self._qemu.now() - start
+            if waited >= args["min_s"] and plateau.settled:
+                return True
+            if waited >= args["max_s"]:
+                return False
+
+    def _check(self) -> None:
+        problem = self.sampler.stats.error or self._qemu.trace_error
+        if problem:
+            raise SamplerError(problem)
+
+    def _note_clock(self, begin: ClockTie, end: ClockTie) -> None:
+        self.clock = {
+            "offset_s": begin.offset_s,
+            "error_s": max(begin.error_s, end.error_s),
+            "drift_s": end.offset_s - begin.offset_s,
+            "wall_step_s": self._qemu.wall_step_s,
+        }
+
+
+@contextlib.asynccontextmanager
+async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path) -> AsyncIterator[Boot]:
+    """Monitor, sampler and link of a QEMU that was just spawned; all closed again at the end."""
+    async with qmp.connect(folder / "qmp", SOCKET_DEADLINE_S) as monitor:
+        readers = (
+            RamReader(qemu.pid, job.arm.backing, job.guest.memory_bytes),
+            ProcessReader(qemu.pid, await monitor.vcpu_threads()),
+            CgroupReader(qemu.pid),
+            VmstatReader(),
+            MeminfoReader(),
+            PressureReader(),
+        )
+        sampler = Sampler(readers, job.sample_hz, qemu.now)
+        rows.sampler = sampler
+        link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
+        try:
+            yield Boot(job, qemu, monitor, link, sampler)
+        finally:
+            # Before QEMU goes: its counters go with it.
+            sampler.stop()
+            link.close()
+        await monitor.quit()
+
+
+class Outbox:
+    """Where rows wait until they are sent: those of the trace, and those of the sampler once it runs."""
+
+    def __init__(self) -> None:
+        self._rows: list[Any] = []
+        self.sampler: Optional[Sampler] = None
+
+    def add(self, rows: list[Any]) -> None:
+        self._rows.extend(rows)
+
+    def take(self) -> list[Any]:
+        rows, self._rows = self._rows, []
+        return rows + (self.sampler.take() if self.sampler else [])

@@ -1,0 +1,43 @@
+"""A private folder for one boot's sockets and console, gone afterwards, also after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+_PREFIX = "fpr-boot-"
+# sun_path holds 108 bytes; "/console" is the longest name in the folder.
+_PATH_LIMIT = 108 - len("/console") - 1
+
+
+@contextlib.contextmanager
+def private_folder() -> Iterator[Path]:
+    """A new folder, mode 0700, short enough for unix sockets; named by this process, so that `prune` can find it."""
+    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes a private one in it
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
+        if len(str(folder)) < _PATH_LIMIT:
+            break
+        folder.rmdir()
+    else:
+        raise OSError(f"{tempfile.gettempdir()} is too long a path for a unix socket; set TMPDIR to a shorter one")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def prune(base: Path) -> list[Path]:
+    """Removes this user's boot folders in `base` whose process is gone (it was killed); answers which."""
+    gone = []
+    for folder in base.glob(f"{_PREFIX}*"):
+        number = folder.name[len(_PREFIX) :].partition("-")[0]
+        # Another host side may prune at the same time.
+        with contextlib.suppress(FileNotFoundError):
+            if number.isdigit() and folder.stat().st_uid == os.getuid() and not Path(f"/proc/{number}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder)
+    return gone

@@ -1,0 +1,124 @@
+"""QEMU as a child that cannot outlive this process, with its stderr told apart as it comes.
+
+Parent-death signal: prctl(PR_SET_PDEATHSIG) in the child before exec, so that even `kill -9` of this process takes the
+guest with it. It is tied to the *thread* that forked: spawn from the main thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import functools
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Optional
+
+from bench.host.trace import is_trace, parse_line
+from bench.wire.record import Row
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+KILL_AFTER_S = 3.0
+LINE_LIMIT_BYTES = 1 << 20
+
+
+def die_with(parent: int) -> None:
+    """For preexec_fn: SIGKILL to this child when the parent's thread ends, and at once where it ended before.
+
+    parent: the parent's pid, asked before the fork.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Qemu:
+    """A running QEMU. Discards go to `rows` (a callable), other stderr lines to `log`."""
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, started_s: float, rows: Callable[[list[Row]], None]
+    ) -> None:
+        self._process = process
+        self._rows = rows
+        # Trace lines carry the wall clock: where its zero lies on the monotonic time base, at the start and at the end.
+        self._wall_zero = time.time() - (time.monotonic() - started_s)
+        self.started_s = started_s
+        self.log: deque[str] = deque(maxlen=2000)
+        self.trace_error = ""
+        self._reading = asyncio.ensure_future(self._read())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def wall_step_s(self) -> float:
+        """How far the wall clock moved against the monotonic one since the start: the error of discard times."""
+        return (time.time() - (time.monotonic() - self.started_s)) - self._wall_zero
+
+    def now(self) -> float:
+        """Seconds since QEMU's start: the time base of all records."""
+        return time.monotonic() - self.started_s
+
+    async def wait(self) -> int:
+        """The exit status, after the last line of stderr was read."""
+        await asyncio.shield(self._reading)
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        """Makes sure that the process is gone, and what it started: SIGTERM, then SIGKILL after KILL_AFTER_S.
+
+        The whole process group: `qemu` may be a wrapper script, whose child would hold stderr and the guest.
+        """
+        gone = asyncio.ensure_future(self.wait())
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.returncode is None or not self._reading.done():
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, number)
+                await asyncio.wait({gone}, timeout=KILL_AFTER_S)
+        gone.cancel()
+        self._reading.cancel()
+        await asyncio.gather(gone, self._reading, return_exceptions=True)
+
+    async def _read(self) -> None:
+        assert self._process.stderr is not None
+        while True:
+            try:
+                raw = await self._process.stderr.readline()
+            except ValueError:  # how asyncio says that its limit was reached; it drops what it had read
+                self.log.append(f"(part of a line of more than {LINE_LIMIT_BYTES} bytes, left out)")
+                continue
+            if not raw:
+                return
+            self._take(raw.decode(errors="replace").rstrip("\n"))
+
+    def _take(self, line: str) -> None:
+        discard = parse_line(line)
+        if discard is not None:
+            t = self.now() if discard.wall_s is None else discard.wall_s - self._wall_zero
+            name = "failed_bytes" if discard.failed else "bytes"
+            self._rows([(round(t, 6), "discard", name, float(discard.length_bytes))])
+        elif is_trace(line):
+            self.trace_error = f"a trace line in an unknown format: {line[:200]}"
+        if discard is None or discard.failed:
+            self.log.append(line)
+
+
+async def spawn(argv: Sequence[str], rows: Callable[[list[Row]], None], cwd: Optional[str] = None) -> Qemu:
+    """Starts QEMU. Raises OSError where the binary cannot be run."""
+    started = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        preexec_fn=functools.partial(die_with, os.getpid()),
+        start_new_session=True,
+        cwd=cwd,
+        limit=LINE_LIMIT_BYTES,
+    )
+    return Qemu(process, started, rows)

@@ -1,0 +1,98 @@
+"""QEMU's command line, built by pure functions: a job and some file names in, an argv out.
+
+Every odd flag has its reason beside it. The order is fixed, so that two arms can be compared line by line.
+"""
+
+from __future__ import annotations
+
+from bench.wire.job import Job
+
+AGENT_PORT = "bench.agent"
+BALLOON_ID = "balloon"
+RAM_ID = "ram"
+# Mitigations and the like stay as the kernel chose; these only shorten the boot or make a panic visible. The self-tests
+# of the crypto drivers took 0.7 s of an emulated boot (Linux 6.1, initcall_debug).
+BASE_KERNEL_ARGS = ("quiet", "panic=-1", "cryptomgr.notests", "rdinit=/init")
+# TCG_BUFFER_MIB: QEMU's default is up to 1 GiB, which mem-lock=on would make resident.
+TCG_BUFFER_MIB = 256
+
+
+def qemu_argv(job: Job, folder: str, initrd: str) -> list[str]:
+    """argv of one guest. folder: a private directory (mode 0700) for the sockets `qmp`, `agent` and the file `console`.
+
+    Raises ValueError for a backing that is not in bench.wire.job.BACKINGS.
+    """
+    return [
+        job.paths.qemu,
+        *("-name", f"{job.boot},debug-threads=on"),
+        *_machine(job),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        # A panicking guest reboots (panic=-1), and a reboot ends QEMU: a dead guest is a dead process.
+        "-no-reboot",
+        *_channels(folder),
+        *_balloon(job),
+        *(["-overcommit", "mem-lock=on"] if job.arm.mem_lock else []),
+        # The discard timeline: one line a discard on stderr, with the host's wall-clock time before it.
+        *("-trace", "ram_block_discard_range", "-msg", "timestamp=on"),
+        *("-kernel", job.paths.kernel, "-initrd", initrd, "-append", kernel_command_line(job)),
+    ]
+
+
+def kernel_command_line(job: Job) -> str:
+    """The guest kernel's arguments: the suite's own, then the arm's."""
+    return " ".join((f"console={_console(job.paths.qemu)}", *BASE_KERNEL_ARGS, *job.arm.kernel_args))
+
+
+def is_arm64(qemu: str) -> bool:
+    """Whether this QEMU binary emulates or runs arm64, by its name."""
+    return qemu.rsplit("/", 1)[-1].endswith("aarch64")
+
+
+def _console(qemu: str) -> str:
+    return "ttyAMA0" if is_arm64(qemu) else "ttyS0"
+
+
+def _machine(job: Job) -> list[str]:
+    guest = job.guest
+    kind = "virt" if is_arm64(job.paths.qemu) else guest.machine
+    accel = f"tcg,tb-size={TCG_BUFFER_MIB}" if guest.accel == "tcg" else guest.accel
+    return [
+        *("-machine", f"{kind},memory-backend={RAM_ID}", "-accel", accel),
+        *("-cpu", "max" if guest.accel == "tcg" else "host", "-smp", str(guest.vcpus)),
+        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job.arm.backing, guest.memory_bytes)),
+    ]
+
+
+def _memory(backing: str, size: int) -> str:
+    if backing == "memfd":
+        # share=on: with share=off the host holds every touched page twice, in the file and as its private copy.
+        return f"memory-backend-memfd,id={RAM_ID},size={size},share=on"
+    if backing == "anonymous":
+        return f"memory-backend-ram,id={RAM_ID},size={size}"
+    if backing == "hugetlb":
+        # reserve=off: a discarded huge page loses its reservation anyway, so none is taken.
+        return f"memory-backend-memfd,id={RAM_ID},size={size},share=on,hugetlb=on,hugetlbsize=2M,reserve=off"
+    raise ValueError(f"unknown backing {backing!r}")
+
+
+def _channels(folder: str) -> list[str]:
+    return [
+        *("-chardev", f"socket,id=qmp,path={_escape(folder)}/qmp,server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"file,id=console,path={_escape(folder)}/console", "-serial", "chardev:console"),
+        *("-device", "virtio-serial-pci,id=vserial"),
+        *("-chardev", f"socket,id=agent,path={_escape(folder)}/agent,server=on,wait=off"),
+        *("-device", f"virtserialport,chardev=agent,name={AGENT_PORT}"),
+    ]
+
+
+def _balloon(job: Job) -> list[str]:
+    if not (job.arm.balloon or job.arm.reporting):
+        return []
+    reporting = "on" if job.arm.reporting else "off"
+    return ["-device", f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}"]
+
+
+def _escape(path: str) -> str:
+    """QEMU's option syntax doubles a comma inside a value."""
+    return path.replace(",", ",,")

@@ -1,0 +1,237 @@
+"""O(1) readers of the host's counters for the sampler. Each takes a root, so that a synthetic tree can stand in.
+
+A reader gives (source, name, value) triples; a counter that this host does not have is absent, never 0.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar, Optional
+
+Triple = tuple[str, str, float]
+
+VMSTAT_NAMES = frozenset(
+    [
+        "pswpin",
+        "pswpout",
+        "pgmajfault",
+        "thp_fault_alloc",
+        "thp_fault_fallback",
+        "thp_collapse_alloc",
+        "thp_split_page",
+        "thp_split_pmd",
+        "thp_file_alloc",
+        "compact_stall",
+        "compact_success",
+        "compact_fail",
+        "zswpin",
+        "zswpout",
+        "oom_kill",
+    ]
+)
+MEMINFO_NAMES = frozenset(
+    [
+        "MemFree",
+        "MemAvailable",
+        "Cached",
+        "AnonPages",
+        "Shmem",
+        "SwapFree",
+        "AnonHugePages",
+        "ShmemHugePages",
+        "HugePages_Free",
+    ]
+)
+STATUS_NAMES = {
+    "VmRSS": "rss_bytes",
+    "RssAnon": "rss_anon_bytes",
+    "RssShmem": "rss_shmem_bytes",
+    "VmSwap": "swap_bytes",
+    "HugetlbPages": "hugetlb_bytes",
+}
+
+
+def parse_colon_table(text: str) -> dict[str, int]:
+    """`Name:   123 kB` lines (meminfo, status, smaps_rollup) as bytes, or plain numbers where there is no kB."""
+    table = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(":")
+        words = rest.split()
+        if words and words[0].isdigit():
+            table[name.strip()] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
+    return table
+
+
+def read_smaps_rollup(pid: int, root: Path = Path("/")) -> dict[str, int]:
+    """smaps_rollup of a process in bytes. Walks page tables under the mmap lock: for phase edges only."""
+    # The first line is the address range, not a counter.
+    return parse_colon_table((root / f"proc/{pid}/smaps_rollup").read_text().partition("\n")[2])
+
+
+class VmstatReader:
+    """Host-wide swap, THP and compaction counters."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._path = root / "proc/vmstat"
+
+    def read(self) -> Iterator[Triple]:
+        for line in self._path.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name in VMSTAT_NAMES:
+                yield ("vmstat", name, float(value))
+
+
+class MeminfoReader:
+    """Host-wide memory, in bytes."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._path = root / "proc/meminfo"
+
+    def read(self) -> Iterator[Triple]:
+        for name, value in parse_colon_table(self._path.read_text()).items():
+            if name in MEMINFO_NAMES:
+                yield ("meminfo", name if name.startswith("HugePages") else f"{name}_bytes", float(value))
+
+
+class PressureReader:
+    """PSI totals in microseconds; absent on a kernel without PSI, or with PSI switched off."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        folder = root / "proc/pressure"
+        self._paths = [path for path in (folder / "memory", folder / "cpu", folder / "io") if _readable(path)]
+
+    def read(self) -> Iterator[Triple]:
+        for path in self._paths:
+            for line in path.read_text().splitlines():
+                kind, _, rest = line.partition(" ")
+                yield ("psi", f"{path.name}_{kind}_us", float(rest.rpartition("total=")[2]))
+
+
+class CgroupReader:
+    """The memory counters of the cgroup that a process is in; v2 and v1. The root group of v2 has none."""
+
+    _FILES: ClassVar[dict[str, str]] = {
+        "memory.current": "current_bytes",
+        "memory.swap.current": "swap_bytes",
+        "memory.usage_in_bytes": "current_bytes",
+        "memory.memsw.usage_in_bytes": "current_and_swap_bytes",
+    }
+
+    def __init__(self, pid: int, root: Path = Path("/")) -> None:
+        folder = _memory_cgroup(pid, root)
+        self._files = [(folder / name, label) for name, label in self._FILES.items() if (folder / name).exists()]
+
+    def read(self) -> Iterator[Triple]:
+        for path, label in self._files:
+            yield ("cgroup", label, float(path.read_text()))
+
+
+def _readable(path: Path) -> bool:
+    try:
+        path.read_text()
+    except OSError:  # EOPNOTSUPP where PSI is compiled in but off, as distributions ship it
+        return False
+    return True
+
+
+def _memory_cgroup(pid: int, root: Path) -> Path:
+    base = root / "sys/fs/cgroup"
+    unified = base
+    for line in (root / f"proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return base / "memory" / path.lstrip("/")
+        if controllers == "":
+            unified = base / path.lstrip("/")
+    return unified
+
+
+class ProcessReader:
+    """Resident set and swap of QEMU, and its CPU seconds by kind of thread: main, vCPU, other.
+
+    CPU time is the first field of schedstat (nanoseconds run); the time of threads that ended stays counted. A kernel
+    without schedstat gives no CPU seconds.
+    """
+
+    def __init__(self, pid: int, vcpu_tids: Iterable[int], root: Path = Path("/")) -> None:
+        self._folder = root / f"proc/{pid}"
+        self._kinds = {pid: "main", **dict.fromkeys(vcpu_tids, "vcpu")}
+        self._cpu_ns: dict[int, int] = {}
+
+    def read(self) -> Iterator[Triple]:
+        status = parse_colon_table((self._folder / "status").read_text())
+        for name, label in STATUS_NAMES.items():
+            if name in status:
+                yield ("qemu", label, float(status[name]))
+        yield from self._cpu()
+
+    def _cpu(self) -> Iterator[Triple]:
+        for thread in (self._folder / "task").iterdir():
+            # A thread may end between the two calls; what it used is kept from the tick before.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                self._cpu_ns[int(thread.name)] = int((thread / "schedstat").read_text().split()[0])
+        if not self._cpu_ns:
+            return
+        totals = {"main": 0, "vcpu": 0, "other": 0}
+        for number, ns in self._cpu_ns.items():
+            totals[self._kinds.get(number, "other")] += ns
+        for kind, ns in totals.items():
+            yield ("qemu", f"cpu_{kind}_s", ns / 1e9)
+
+
+class RamReader:
+    """How much of the guest's RAM the host holds, by what backs it.
+
+    memfd and hugetlb: the blocks of the file, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
+    where the host has swap in use the mapped part (RssShmem) bounds it. anonymous: RssAnon and VmSwap of the process,
+    which hold QEMU's own memory as well.
+    """
+
+    def __init__(self, pid: int, backing: str, memory_bytes: int, root: Path = Path("/")) -> None:
+        self._status = root / f"proc/{pid}/status"
+        self._meminfo = root / "proc/meminfo"
+        self._hugetlb = backing == "hugetlb"
+        self._file = None if backing == "anonymous" else _find_memfd(root / f"proc/{pid}/fd", memory_bytes)
+
+    def read(self) -> Iterator[Triple]:
+        resident, swapped = self.now()
+        yield ("ram", "resident_bytes", float(resident))
+        yield ("ram", "swapped_bytes", float(swapped))
+
+    def now(self) -> tuple[int, int]:
+        """(resident, swapped) in bytes."""
+        if self._file is None:
+            status = parse_colon_table(self._status.read_text())
+            return status["RssAnon"], status["VmSwap"]
+        allocated = os.stat(self._file).st_blocks * 512
+        swapped = 0 if self._hugetlb else self._swapped(allocated)
+        return allocated - swapped, swapped
+
+    def _swapped(self, allocated: int) -> int:
+        host = parse_colon_table(self._meminfo.read_text())
+        if host.get("SwapTotal", 0) == host.get("SwapFree", 0):
+            return 0
+        return max(0, allocated - parse_colon_table(self._status.read_text())["RssShmem"])
+
+
+def _find_memfd(folder: Path, memory_bytes: int) -> Path:
+    """The descriptor of the RAM's memfd: the one of exactly the guest's size. Raises FileNotFoundError."""
+    for entry in sorted(folder.iterdir()):
+        if _target(entry).startswith("/memfd:") and os.stat(entry).st_size == memory_bytes:
+            return entry
+    raise FileNotFoundError(f"{folder}: no memfd of {memory_bytes} bytes among QEMU's descriptors")
+
+
+def _target(entry: Path) -> str:
+    try:
+        return str(entry.readlink())
+    except OSError:
+        return ""
+
+
+def available_bytes(root: Path = Path("/")) -> Optional[int]:
+    """MemAvailable of the host."""
+    return parse_colon_table((root / "proc/meminfo").read_text()).get("MemAvailable")

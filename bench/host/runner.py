@@ -1,0 +1,182 @@
+"""Runs one Job: a fresh guest boot, watched until its end, whatever that is.
+
+The guest ends when its phases are done, at the job's deadline, when QEMU dies, and when stdin closes (the controller or
+the SSH session is gone). What was seen until then has been emitted; End is always the last record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from qemu.qmp.error import QMPError
+
+from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
+from bench.host.guest import GuestError
+from bench.host.initrd import build_initrd
+from bench.host.private import private_folder, prune
+from bench.host.process import Qemu, spawn
+from bench.host.qemu import qemu_argv
+from bench.wire.job import Job
+from bench.wire.record import End, LogPart, Record, Samples, Started
+
+EVIDENCE_LINES = 20
+LOG_LIMIT_BYTES = 256 << 10
+DYING_S = 1.0
+LAST_WORDS_S = 0.2
+
+Emit = Callable[[Record], None]
+
+
+@dataclass
+class _Outcome:
+    """How the boot went, gathered while it goes."""
+
+    status: str = "failed"
+    reason: str = ""
+    phases_done: bool = False
+    boot: Optional[Boot] = None
+    evidence: list[str] = field(default_factory=list)
+
+
+async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> bool:
+    """Boots, runs and ends one guest; True when every phase was run. `gone` is set when nobody listens any more."""
+    prune(Path(tempfile.gettempdir()))
+    try:
+        initrd = build_initrd(Path(job.paths.image), job.paths.modules, cache)
+    except (OSError, ValueError) as error:
+        emit(End("failed", f"the guest image cannot be built: {error}"))
+        return False
+    with private_folder() as folder:
+        return await _run_in(folder, job, initrd, emit, gone)
+
+
+async def _run_in(folder: Path, job: Job, initrd: Path, emit: Emit, gone: asyncio.Event) -> bool:
+    argv = qemu_argv(job, str(folder), str(initrd))
+    outbox = Outbox()
+    try:
+        qemu = await spawn(argv, outbox.add)
+    except OSError as error:
+        emit(End("failed", f"QEMU cannot be started: {error}"))
+        return False
+    emit(Started(argv, qemu.pid, dt.datetime.now(dt.timezone.utc).isoformat(timespec="milliseconds")))
+    outcome = _Outcome()
+    flusher = asyncio.ensure_future(_flush(outbox, emit))
+    try:
+        await _watch(job, qemu, outbox, folder, emit, gone, outcome)
+    finally:
+        flusher.cancel()
+        await qemu.end()
+        _send_rest(qemu, outbox, folder, emit, outcome)
+    return outcome.status == "ok"
+
+
+async def _watch(
+    job: Job, qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, gone: asyncio.Event, outcome: _Outcome
+) -> None:
+    """Runs the boot beside its three enemies (deadline, death of QEMU, silence above); fills in the outcome."""
+    drive = asyncio.ensure_future(_drive(job, qemu, outbox, folder, emit, outcome))
+    death = asyncio.ensure_future(qemu.wait())
+    silence = asyncio.ensure_future(gone.wait())
+    tasks = {drive, death, silence}
+    try:
+        await asyncio.wait(tasks, timeout=job.deadline_s, return_when=asyncio.FIRST_COMPLETED)
+        if drive.done() and drive.exception() is not None:
+            # A dying QEMU closes its sockets first: its exit status is the better reason, when it comes.
+            await asyncio.wait({death}, timeout=DYING_S)
+        elif death.done():
+            # Told to quit, it is gone before its connections are closed here; else its last event may be on its way.
+            await asyncio.wait({drive}, timeout=DYING_S if outcome.phases_done else LAST_WORDS_S)
+        outcome.reason = _reason(job, drive, death, silence, outcome)
+        outcome.status = "failed" if outcome.reason else "ok"
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _drive(job: Job, qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _Outcome) -> None:
+    async with bring_up(job, qemu, outbox, folder) as boot:
+        outcome.boot = boot
+        await boot.run(emit)
+        outcome.phases_done = True
+
+
+def _reason(job: Job, drive: Any, death: Any, silence: Any, outcome: _Outcome) -> str:
+    """Why the boot failed, "" when it did not. The causes are asked in the order in which they explain each other."""
+    if silence.done():
+        return "the controller went away"
+    if outcome.phases_done and not (drive.done() and drive.exception()):
+        return ""
+    if death.done():
+        return f"QEMU ended with status {death.result()}{_last_event(outcome)} {_during(outcome)}"
+    if not drive.done():
+        return f"not done within the job's deadline of {job.deadline_s:.0f} s"
+    error = drive.exception()
+    if isinstance(error, (GuestError, SamplerError, TimeoutError, asyncio.TimeoutError, QMPError, OSError)):
+        return str(error) or type(error).__name__
+    raise error
+
+
+def _last_event(outcome: _Outcome) -> str:
+    events = outcome.boot.monitor.events if outcome.boot else []
+    for event in reversed(events):
+        if event.get("event") == "SHUTDOWN":
+            return f" after a {event['data'].get('reason', 'shutdown')}"
+    return ""
+
+
+def _during(outcome: _Outcome) -> str:
+    return "while its guest was in use" if outcome.boot else "before its sockets answered"
+
+
+async def _flush(outbox: Outbox, emit: Emit) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        rows = outbox.take()
+        if rows:
+            emit(Samples(rows))
+
+
+def _send_rest(qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _Outcome) -> None:
+    """The last rows, the logs, and End. Nobody may be listening any more."""
+    boot = outcome.boot
+    console = _tail(folder / "console")
+    evidence = [f"qemu: {line}" for line in list(qemu.log)[-EVIDENCE_LINES:]]
+    evidence += [f"console: {line}" for line in console.splitlines()[-EVIDENCE_LINES:]]
+    stats = boot.sampler.stats.as_json() if boot else {}
+    facts: dict[str, Any] = {**boot.facts, "events": boot.monitor.events} if boot else {}
+    with contextlib.suppress(BrokenPipeError):
+        rows = outbox.take()
+        if rows:
+            emit(Samples(rows))
+        emit(LogPart("qemu", "\n".join(qemu.log)))
+        emit(LogPart("console", console))
+        failed = outcome.status != "ok"
+        emit(
+            End(
+                outcome.status,
+                outcome.reason,
+                evidence if failed else [],
+                stats,
+                boot.clock if boot else {},
+                facts,
+            )
+        )
+
+
+def _tail(path: Path) -> str:
+    """The last LOG_LIMIT_BYTES of a file, "" where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.stat(path).st_size - LOG_LIMIT_BYTES))
+            return file.read().decode(errors="replace").replace("\r\n", "\n")
+    except FileNotFoundError:
+        return ""
