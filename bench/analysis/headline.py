@@ -1,0 +1,91 @@
+"""The verdict of a run in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.analysis.blocks import Run
+from bench.analysis.values import Boot
+from bench.wire.metrics import METRICS
+from bench.wire.units import show
+
+DEFAULT_METRIC = "residual_bytes"
+
+
+def of_cells(compared: Sequence[dict[str, Any]], run: Run, boots: Sequence[Boot]) -> dict[str, Any] | None:
+    """The plan's first metric in the first cell, for the arm under question; None if nothing was compared.
+
+    The arm under question is the first one that must discard, or the last one of the plan.
+    """
+    if not compared:
+        return None
+    reporting = {str(boot["arm"]) for boot in boots if boot.get("must_discard")}
+    pair = next((pair for pair in compared if pair["arm"] in reporting), compared[-1])
+    wanted = next(iter(run.get("metrics") or {}), DEFAULT_METRIC)
+    metric = next((item for item in pair["metrics"] if item["metric"] == wanted), pair["metrics"][0])
+    return {
+        "host": pair["host"],
+        "cell": pair["cell"],
+        "arm": pair["arm"],
+        "metric": metric["metric"],
+        "verdict": metric["verdict"],
+        "text": sentence(pair, metric, str(run.get("accel"))),
+    }
+
+
+def sentence(pair: dict[str, Any], metric: dict[str, Any], accel: str) -> str:
+    """One sentence in words, with the interval: what the arm did to the metric, and what that is called."""
+    name, arm, reference = metric["metric"], pair["arm"], pair["reference"]
+    title = METRICS[name].title
+    if metric["verdict"] == "invalid" or metric["effect"] is None:
+        return f"{title}: no verdict on arm {arm} against {reference}: {metric['why']}."
+    emulated = ", times of an emulated CPU" if metric["time_like"] and accel != "kvm" else ""
+    values = f"{show(metric['value'], metric['unit'])} against {show(metric['reference_value'], metric['unit'])}"
+    tail = f"{_blocks(metric['n'])}{emulated}"
+    if metric["low"] is None or metric["high"] is None:
+        tail = f"no interval, {tail}"
+    else:
+        tail = f"95 % interval {interval(metric)}, {tail}"
+    because = f"; undecided: {metric['why']}" if metric["verdict"] == "undecided" else ""
+    return f"{title}: {_change(metric)} with arm {arm} {_than(metric)} {reference}, {values} ({tail}){because}."
+
+
+def effect(metric: dict[str, Any]) -> str:
+    """The effect as shown in tables: a factor "×0.182", or a difference with its sign."""
+    return amount(metric["effect"], metric)
+
+
+def interval(metric: dict[str, Any]) -> str:
+    """The 95 % interval as shown, "–" if there is none."""
+    if metric["low"] is None or metric["high"] is None:
+        return "–"
+    return f"{amount(metric['low'], metric)} to {amount(metric['high'], metric)}"
+
+
+def amount(value: float | None, metric: dict[str, Any]) -> str:
+    """One number on the scale of the effect; "–" for None."""
+    if value is None:
+        return "–"
+    if metric["kind"] == "ratio":
+        return f"×{value:.3g}" if value < 0.95 or value >= 1.05 else f"×{value:.3f}"
+    return f"{'+' if value > 0 else ''}{show(value, metric['unit'])}"
+
+
+def _change(metric: dict[str, Any]) -> str:
+    value = metric["effect"]
+    if metric["kind"] != "ratio":
+        return f"{show(abs(value), metric['unit'])} {'less' if value < 0 else 'more'}" if value else "the same"
+    share = abs(value - 1) * 100
+    if share < 0.05:
+        return "about the same"
+    return f"{value:.2f} times as much" if value >= 2 else f"{share:.1f} % {'less' if value < 1 else 'more'}"
+
+
+def _than(metric: dict[str, Any]) -> str:
+    change = _change(metric)
+    return "than with" if change.endswith(("less", "more")) else "as with"
+
+
+def _blocks(n: int) -> str:
+    return f"{n} block" if n == 1 else f"{n} blocks"

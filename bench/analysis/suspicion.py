@@ -1,0 +1,133 @@
+"""What makes the result of a run doubtful, looked for over all its boots and comparisons."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from bench.analysis import doubts
+from bench.analysis.blocks import Cell, Run, attempt, by_block, cells, chosen, key
+from bench.analysis.doubts import Doubt
+from bench.analysis.validity import unsettled_iterations
+from bench.analysis.values import Boot
+from bench.wire.metrics import METRICS, Metric
+from bench.wire.units import show
+
+FEW_BLOCKS = 6
+
+
+def of_run(run: Run, boots: Sequence[Boot], compared: Sequence[dict[str, Any]]) -> list[Doubt]:
+    """Every warning of a run. compared: the `cells` of analysis.json."""
+    found: list[Doubt] = []
+    for status in ("invalid", "failed"):
+        names = [str(boot["boot"]) for boot in boots if boot.get("status") == status]
+        if names:
+            found.append(doubts.not_usable(status, names))
+    repeated = [str(boot["boot"]) for boot in boots if attempt(boot) > 1]
+    if repeated:
+        found.append(doubts.retries(repeated))
+    good = chosen(boots, run.get("accel"))
+    for cell in cells(boots):
+        found += _of_cell(run, good, cell)
+    for pair in compared:
+        found += _of_pair(pair)
+    found += _other_accelerators(run, boots)
+    found += _of_boots(boots, good)
+    if run.get("accel") != "kvm":
+        found.append(doubts.emulated())
+    return list(dict.fromkeys(found))
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell[0]}.{cell[1]}"
+
+
+def _of_pair(pair: dict[str, Any]) -> list[Doubt]:
+    where = f"{pair['host']}.{pair['cell']}, {pair['arm']} against {pair['reference']}"
+    found = []
+    if len(pair["complete_blocks"]) < FEW_BLOCKS:
+        found.append(doubts.few_blocks(len(pair["complete_blocks"]), f"{pair['host']}.{pair['cell']}"))
+    for metric in pair["metrics"]:
+        if metric["capped"]:
+            found.append(doubts.robust_and_mean(metric["metric"], where))
+        sides = ((pair["reference"], metric["reference_blocks"]), (pair["arm"], metric["arm_blocks"]))
+        for arm, values in sides:
+            if metric["blocking"] and values and all(value is None for value in values):
+                found.append(doubts.one_sided(metric["metric"], where, arm))
+    return found
+
+
+def _of_cell(run: Run, good: dict[tuple[str, str, str, int], Boot], cell: Cell) -> list[Doubt]:
+    found: list[Doubt] = []
+    for name in _watched(run):
+        points: list[tuple[float, int, int]] = []
+        for arm in run["arms"]:
+            blocks = sorted(block for host, other, which, block in good if (host, other, which) == (*cell, arm))
+            values = by_block(good, cell, arm, blocks, name)
+            known = [(v, b) for v, b in zip(values, blocks, strict=True) if v is not None]
+            points += _off(METRICS[name], known, [int(good[(*cell, arm, b)].get("order", 0)) for _, b in known])
+            found += _modes(name, f"{_name(cell)}, arm {arm}", [value for value, _ in known])
+        off, order, block = ([point[i] for point in points] for i in range(3))
+        p_order, p_drift = doubts.depends_on(off, order), doubts.depends_on(off, block)
+        if p_order is not None and doubts.is_clear(p_order):
+            found.append(doubts.order_effect(name, _name(cell), p_order))
+        if p_drift is not None and doubts.is_clear(p_drift):
+            found.append(doubts.drift(name, _name(cell), p_drift))
+    return found
+
+
+def _watched(run: Run) -> list[str]:
+    """Metrics looked at for side effects: those that the plan names; each more would be one more false alarm."""
+    return [name for name in run.get("metrics") or {} if name in METRICS]
+
+
+def _off(metric: Metric, known: Sequence[tuple[float, int]], orders: Sequence[int]) -> list[tuple[float, int, int]]:
+    """(value off its arm's median, order in the block, block) of one arm's boots; a share of the median for a ratio.
+
+    What the metric cannot resolve counts as no difference.
+    """
+    if not known:
+        return []
+    middle = statistics.median(value for value, _ in known)
+    scale = (abs(middle) or 1.0) if metric.kind == "ratio" else 1.0
+    off = [value - middle if abs(value - middle) > metric.resolution else 0.0 for value, _ in known]
+    return [(value / scale, order, block) for value, (_, block), order in zip(off, known, orders, strict=True)]
+
+
+def _modes(name: str, where: str, values: Sequence[float]) -> list[Doubt]:
+    groups = doubts.two_clusters(values)
+    metric = METRICS[name]
+    if groups is None or groups[1][0] - groups[0][-1] <= 2 * metric.resolution:
+        return []
+    low, high = groups
+    shown = f"about {show(statistics.median(low), metric.unit)} and {show(statistics.median(high), metric.unit)}"
+    return [doubts.bimodal(name, where, low, high, shown)]
+
+
+def _other_accelerators(run: Run, boots: Sequence[Boot]) -> list[Doubt]:
+    other = [str(boot["boot"]) for boot in boots if boot.get("accel", run.get("accel")) != run.get("accel")]
+    if not other:
+        return []
+    text = f"{len(other)} boots ran under another accelerator than {run.get('accel')} and were left out ({other[0]} …)"
+    return [Doubt("other-accelerator", text)]
+
+
+def _of_boots(boots: Sequence[Boot], good: dict[tuple[str, str, str, int], Boot]) -> list[Doubt]:
+    """Unsettled boots by arm, and the warnings that the boot lines carry (key "warnings"), counted by code."""
+    unsettled: dict[str, list[str]] = {}
+    carried: dict[str, list[tuple[str, str]]] = {}
+    for boot in boots:
+        if good.get(key(boot)) is not boot:
+            continue
+        if unsettled_iterations(boot):
+            unsettled.setdefault(f"{boot['host']}.{boot['cell']}, arm {boot['arm']}", []).append(str(boot["boot"]))
+        for warning in boot.get("warnings") or []:
+            if warning.get("code") != "unsettled":
+                carried.setdefault(str(warning["code"]), []).append((str(boot["boot"]), str(warning["text"])))
+    found = [doubts.unsettled(where, names) for where, names in unsettled.items()]
+    for code, items in carried.items():
+        name, text = items[0]
+        others = f" (and {len({boot for boot, _ in items}) - 1} other boots)" if len(items) > 1 else ""
+        found.append(Doubt(code, f"{name}: {text}{others}"))
+    return found

@@ -1,0 +1,123 @@
+"""The verdict table: rows as values first, then as text for a terminal or a mail."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.headline import effect, interval
+from bench.wire.units import show
+
+WIDTH = 100
+NOTHING = "–"
+MARK = "†"
+COLUMNS = ("host", "cell", "metric", "reference", "arm", "effect", "interval", "verdict", "why", "n", "blocking")
+_SHOWN = ("metric", "reference", "arm", "effect", "interval", "verdict")
+
+
+def verdict_rows(analysis: dict[str, Any]) -> pd.DataFrame:
+    """One row a metric and pair of arms: COLUMNS as text, then reference_name, arm_name, and marked, unpaired (bool).
+
+    unpaired: one arm has no value at all (no time to return where nothing returns), so there is nothing to compare.
+    """
+    rows = [
+        _row(pair, metric, analysis.get("marked") or []) for pair in analysis["cells"] for metric in pair["metrics"]
+    ]
+    return pd.DataFrame(rows, columns=[*COLUMNS, "reference_name", "arm_name", "marked", "unpaired"])
+
+
+def verdict_table(analysis: dict[str, Any]) -> str:
+    """The comparisons as plain text, at most 100 columns, with the headline first and the warnings last."""
+    parts = []
+    if analysis.get("verdict"):
+        said = analysis["verdict"]
+        parts.append("\n".join(_wrapped(f"{said['verdict']}: {said['text']}")))
+    rows = _records(verdict_rows(analysis))
+    parts += [_pair(pair, [row for row in rows if _belongs(row, pair)]) for pair in analysis["cells"]]
+    if analysis.get("marked") and rows:
+        parts.append("\n".join(_wrapped(f"{MARK} time of an emulated CPU ({analysis['accel']}), not of hardware")))
+    broken = [*analysis.get("invalid_boots", []), *analysis.get("failed_boots", [])]
+    notes = [f"{boot['boot']}: {boot['reason']}" for boot in broken]
+    notes += [f"{warning['code']}: {warning['text']}" for warning in analysis.get("warnings", [])]
+    if notes:
+        parts.append("\n".join(line for note in notes for line in _wrapped(note, first="! ", rest="  ")))
+    return "\n\n".join(parts) + "\n"
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table with columns as wide as their content; first column to the left, the others to the right."""
+    widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return _cut("  ".join(padded).rstrip(), WIDTH)
+
+    return [line(head), *(line(row) for row in rows)]
+
+
+def _no_side(metric: dict[str, Any]) -> bool:
+    """Neither direction is better, so that "undecided" would read like a lack of data."""
+    return bool(metric["direction"] == "none" and metric["verdict"] == "undecided")
+
+
+def _row(pair: dict[str, Any], metric: dict[str, Any], marked: Sequence[str]) -> dict[str, Any]:
+    unpaired = metric["n"] == 0 and (metric["value"] is None or metric["reference_value"] is None)
+    return {
+        "host": pair["host"],
+        "cell": pair["cell"],
+        "metric": metric["metric"],
+        "reference": _value(metric["reference_value"], metric["unit"]),
+        "arm": _value(metric["value"], metric["unit"]),
+        "effect": effect(metric),
+        "interval": interval(metric),
+        "verdict": NOTHING if (unpaired and pair["complete_blocks"]) or _no_side(metric) else metric["verdict"],
+        "why": metric["why"],
+        "n": str(metric["n"]),
+        "blocking": "yes" if metric["blocking"] else "no",
+        "reference_name": pair["reference"],
+        "arm_name": pair["arm"],
+        "marked": metric["metric"] in marked,
+        "unpaired": unpaired,
+    }
+
+
+def _value(value: float | None, unit: str) -> str:
+    return NOTHING if value is None else show(value, unit)
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def _belongs(row: dict[str, Any], pair: dict[str, Any]) -> bool:
+    return (row["host"], row["cell"], row["arm_name"]) == (pair["host"], pair["cell"], pair["arm"])
+
+
+def _pair(pair: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    n, planned = len(pair["complete_blocks"]), pair["blocks"]
+    title = (
+        f"{pair['host']}, {pair['cell']}: {pair['arm']} against {pair['reference']}, {n} of {planned} blocks complete"
+    )
+    shown = [row for row in rows if (row["reference"], row["arm"]) != (NOTHING, NOTHING)]
+    if not shown:
+        return "\n".join([*_wrapped(title), "nothing was measured in both arms"])
+    head = ("metric", _cut(pair["reference"], 12), _cut(pair["arm"], 12), "effect", "95 % interval", "verdict")
+    body = [[_name(row), *(str(row[name]) for name in _SHOWN[1:])] for row in shown]
+    return "\n".join([*_wrapped(title), *text_table(head, body)])
+
+
+def _name(row: dict[str, Any]) -> str:
+    return f"{row['metric']}{MARK if row['marked'] else ''}"
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)

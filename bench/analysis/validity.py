@@ -1,0 +1,181 @@
+"""Whether one boot can be believed: the mechanism seen working, memory intact, the sampler awake.
+
+A boot that is not believable is `invalid`, never a zero. What only makes it doubtful is a Doubt.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.doubts import Doubt
+from bench.analysis.series import NO_CURVE, Curve, curves
+from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
+from bench.analysis.values import DISCARD, RAM, Boot, number
+from bench.wire.units import show_bytes
+
+FAILED_DISCARD = "discard.failed_bytes"
+REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio_balloon.h
+MOST_MISSED_SHARE = 0.10
+LONGEST_GAP_S = 1.0
+MOST_CLOCK_ERROR_S = 0.25
+_MEASURED = ("touch", "hold", "verify", "free", "settle", "retouch")
+
+Problem = tuple[str, list[str]]  # reason, evidence
+
+
+def judge(boot: Boot, series: pd.DataFrame, summary: Summary) -> tuple[str, str, list[str]]:
+    """(status, reason, evidence) of one boot line; status is "ok", "invalid" or "failed" (kept from the host side).
+
+    The first problem is the reason; evidence holds that of all problems, other reasons included.
+    """
+    if boot.get("status") == "failed":
+        return "failed", str(boot.get("reason", "")), [str(line) for line in boot.get("evidence") or []]
+    lines = curves(series)
+    problems = [
+        *_pattern(boot),
+        *_sampler(boot, lines.get(RAM, NO_CURVE)),
+        *_clock(boot),
+        *(_mechanism_seen(boot, lines, summary) if boot.get("must_discard") else _mechanism_absent(boot, lines)),
+    ]
+    if not problems:
+        return "ok", "", []
+    others = [f"also: {reason}" for reason, _ in problems[1:]]
+    return (
+        "invalid",
+        problems[0][0],
+        [*problems[0][1], *others, *(line for _, lines_ in problems[1:] for line in lines_)],
+    )
+
+
+def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doubt]:
+    """What makes a believable boot doubtful: no plateau, some failed discards, values that are missing."""
+    doubts = list(summary.doubts)
+    for index in unsettled_iterations(boot):
+        text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
+        doubts.append(Doubt("unsettled", text))
+    lines = curves(series)
+    failed = lines.get(FAILED_DISCARD, NO_CURVE)
+    if boot.get("must_discard") and len(failed) and len(lines.get(DISCARD, NO_CURVE)):
+        text = f"{len(failed)} discards failed ({show_bytes(failed.v.sum())}) beside others that worked"
+        doubts.append(Doubt("failed-discards", text))
+    return doubts
+
+
+def unsettled_iterations(boot: Boot) -> list[int]:
+    """Counted iterations whose settle phase ended at its deadline instead of a plateau."""
+    return [
+        index
+        for index, phases in sorted(phases_by_iteration(boot).items())
+        if not is_warmup(phases) and phases.get("settle", {}).get("result", {}).get("settled") is False
+    ]
+
+
+def _pattern(boot: Boot) -> list[Problem]:
+    problems = []
+    for phase in boot.get("phases") or []:
+        result = phase.get("result") or {}
+        bad = number(result.get("bad_pages")) or 0
+        if bad > 0:
+            where = f"phase {phase.get('name')} of iteration {phase.get('iteration')}"
+            reason = f"pattern not verified: {bad:.0f} pages in use lost their content in {where}"
+            problems.append((reason, [_first_bad(where, result.get("first_bad") or {})]))
+    return problems
+
+
+def _first_bad(where: str, bad: dict[str, Any]) -> str:
+    address, expected, found = (_hex(bad.get(key)) for key in ("address", "expected", "found"))
+    return f"{where}: first bad page at address {address}: expected {expected}, found {found}"
+
+
+def _hex(value: Any) -> str:
+    return hex(value) if isinstance(value, int) else str(value)
+
+
+def _sampler(boot: Boot, ram: Curve) -> list[Problem]:
+    sampler = boot.get("sampler") or {}
+    if sampler.get("error"):
+        return [("sampler failed", [str(sampler["error"])])]
+    if len(ram) == 0:
+        return [("sampler failed", [f"the series has no {RAM}"])]
+    problems: list[Problem] = []
+    ticks, missed = number(sampler.get("ticks")) or 0.0, number(sampler.get("missed")) or 0.0
+    if missed > MOST_MISSED_SHARE * (ticks + missed):
+        problems.append(
+            ("sampler missed too many ticks", [f"{missed:.0f} missed, {ticks:.0f} taken; 10 % is the limit"])
+        )
+    hz = number(sampler.get("hz")) or 0.0
+    limit = max(LONGEST_GAP_S, 3 / hz) if hz > 0 else LONGEST_GAP_S
+    gaps = [(gap, where) for gap, where in _gaps(boot, ram) if gap > limit]
+    if gaps:
+        gap, where = max(gaps)
+        problems.append(("sampler had a gap", [f"{gap:.2f} s without a sample in {where}; {limit:g} s is the limit"]))
+    return problems
+
+
+def _gaps(boot: Boot, ram: Curve) -> list[tuple[float, str]]:
+    found = []
+    for phase in boot.get("phases") or []:
+        start, end = number(phase.get("start_s")), number(phase.get("end_s"))
+        if phase.get("name") in _MEASURED and start is not None and end is not None:
+            found.append((ram.largest_gap(start, end), f"phase {phase['name']} of iteration {phase.get('iteration')}"))
+    return found
+
+
+def _clock(boot: Boot) -> list[Problem]:
+    clock = boot.get("clock") or {}
+    error = number(clock.get("error_s"))
+    if clock.get("error") or error is None:
+        return [("clocks were not tied", [str(clock.get("error") or "no exchange of guest and host time")])]
+    if abs(error) > MOST_CLOCK_ERROR_S:
+        text = f"offset of the guest's clock known to {error:.3f} s; {MOST_CLOCK_ERROR_S} s is the limit"
+        return [("clocks were not tied", [text])]
+    return []
+
+
+def _negotiated(boot: Boot) -> bool:
+    features = (boot.get("guest") or {}).get("balloon_features") or ""
+    return str(features)[REPORTING_BIT : REPORTING_BIT + 1] == "1"
+
+
+def _facts(boot: Boot, lines: dict[str, Curve]) -> list[str]:
+    guest = boot.get("guest") or {}
+    features = guest.get("balloon_features")
+    bit = f"{int(_negotiated(boot))} (features {features})" if features else "absent: no balloon device"
+    done, failed = lines.get(DISCARD, NO_CURVE), lines.get(FAILED_DISCARD, NO_CURVE)
+    facts = [
+        f"feature bit {REPORTING_BIT} (reporting): {bit}",
+        f"page_reporting_order: {guest.get('page_reporting_order')}",
+        f"discards: {len(done)} ({show_bytes(done.v.sum())}), failed discards: {len(failed)}",
+    ]
+    if len(failed):
+        facts.append(f"first failed discard: {show_bytes(failed.v[0])} at {failed.t[0]:.3f} s")
+    if len(done):
+        facts.append(f"first discard: {show_bytes(done.v[0])} at {done.t[0]:.3f} s")
+    return facts
+
+
+def _mechanism_seen(boot: Boot, lines: dict[str, Curve], summary: Summary) -> list[Problem]:
+    if not _negotiated(boot):
+        return [("mechanism not seen: reporting was not negotiated", _facts(boot, lines))]
+    each = [*summary.warmups["discarded_bytes"], *summary.values["discarded_bytes"]]
+    known = [value for value in each if value is not None]
+    if not known:
+        return [("mechanism not seen: discards were not measured", _facts(boot, lines))]
+    if min(known) > 0:
+        return []
+    failed = len(lines.get(FAILED_DISCARD, NO_CURVE))
+    why = (
+        f"all {failed} discards failed" if failed and not len(lines.get(DISCARD, NO_CURVE)) else "nothing was discarded"
+    )
+    return [(f"mechanism not seen: {why} between the free and the end of the settle phase", _facts(boot, lines))]
+
+
+def _mechanism_absent(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
+    # An arm may have reporting and still be one that must not discard: a control, such as a poisoned guest.
+    if _negotiated(boot) and not boot.get("reporting"):
+        return [("reporting was negotiated in an arm that must not have it", _facts(boot, lines))]
+    if len(lines.get(DISCARD, NO_CURVE)):
+        return [("memory was discarded in an arm that must not discard", _facts(boot, lines))]
+    return []
