@@ -1,0 +1,148 @@
+"""Numbers as people read them: values with units, effects, intervals, and the words of a verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.wire.metrics import METRICS, Metric
+from bench.wire.units import show
+
+NOTHING = "–"
+GROUPS = (
+    ("Memory on the host", ("residual_bytes", "returned_share", "returned_bytes", "resident_peak_bytes",
+                            "footprint_byte_s", "footprint_guest_share", "stuck_free_bytes")),
+    ("Time until it came back", ("t50_s", "t90_s", "t99_s")),
+    ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
+                       "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
+                       "ready_s")),
+    ("The mechanism", ("discarded_bytes", "discards", "discard_gap_bytes")),
+)  # fmt: skip
+OTHER = "Other"
+VERDICTS = {
+    "better": "▲ better",
+    "worse": "▼ worse",
+    "equivalent": "≈ equivalent",
+    "undecided": "? undecided",
+    "invalid": "✕ invalid",
+}
+
+
+def group_of(metric: str) -> str:
+    """Heading under which a metric stands in the table."""
+    return next((title for title, names in GROUPS if metric in names), OTHER)
+
+
+def place(metric: str) -> tuple[int, int]:
+    """Where a metric stands in the table, as a sort key; unknown ones come last."""
+    for index, (_, names) in enumerate(GROUPS):
+        if metric in names:
+            return index, names.index(metric)
+    return len(GROUPS), 0
+
+
+def title(metric: str) -> str:
+    """A metric in words; its own name where there are none."""
+    known = METRICS.get(metric)
+    return (known.title if known else metric).replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def definition(metric: str) -> str:
+    known: Metric | None = METRICS.get(metric)
+    return known.definition if known else ""
+
+
+def label(row: Mapping[str, Any]) -> str:
+    """The verdict as a badge; a dash where neither direction is better: "undecided" would read like missing data."""
+    word = str(row.get("verdict", ""))
+    if row.get("direction") == "none" and word == "undecided":
+        return NOTHING
+    return VERDICTS.get(word, word or NOTHING)
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def number(value: Any, unit: str) -> str:
+    """A value with its unit, or a dash where there is none."""
+    return show(float(value), unit) if is_number(value) else NOTHING
+
+
+def ratio(value: Any) -> str:
+    """A factor: "×0.21"; no more digits than can be believed."""
+    if not is_number(value):
+        return NOTHING
+    return f"×{value:.2f}" if 0.095 <= abs(value) < 9.95 else f"×{value:.3g}" if abs(value) < 0.095 else f"×{value:.1f}"
+
+
+def percent_change(value: Any) -> str:
+    """What a factor means in words: "79 % less"; "" where nothing changed or nothing is known."""
+    if not is_number(value) or value <= 0:
+        return ""
+    if value >= 1.995:
+        return f"{value:.1f} times as much"
+    change = round(100 * (value - 1), 0 if abs(value - 1) >= 0.0995 else 1)
+    return "" if change == 0 else f"{abs(change):g} % {'more' if change > 0 else 'less'}"
+
+
+def signed(value: Any, unit: str) -> str:
+    """A difference with its sign; shares in percentage points."""
+    if not is_number(value):
+        return NOTHING
+    sign = "−" if value < 0 else "+" if value > 0 else "±"
+    text = show(abs(float(value)), unit)
+    return sign + (text.replace(" %", " points") if unit == "share" else text)
+
+
+def effect(row: Mapping[str, Any], key: str = "effect") -> str:
+    """The effect (or an end of its interval) of one row of analysis.json, in the words of its kind."""
+    if row.get("kind") == "ratio":
+        return ratio(row.get(key))
+    if row.get("kind") == "difference":
+        return signed(row.get(key), str(row.get("unit", "")))
+    return number(row.get(key), str(row.get("unit", "")))
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """The 95 % interval of one row: "×0.19 to ×0.23", or a dash."""
+    if not (is_number(row.get("low")) and is_number(row.get("high"))):
+        return NOTHING
+    low, high = effect(row, "low"), effect(row, "high")
+    amount, _, unit = low.partition(" ")
+    return f"{amount if high.endswith(f' {unit}') else low} to {high}"
+
+
+def probability(p: float) -> str:
+    """A p value with its sign: "= 0.013", or "< 0.0001"."""
+    return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"
+
+
+def fact(name: str, value: Any) -> str:
+    """A fact about a host or a guest as text; names that end in a unit are shown with it."""
+    if value is None:
+        return "not there"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if is_number(value) and name.endswith("_bytes"):
+        return show(float(value), "byte")
+    if is_number(value) and re.search(r"_s$", name):
+        return show(float(value), "second")
+    if isinstance(value, list):
+        return ", ".join(fact("", item) for item in value) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {fact(str(key), item)}" for key, item in value.items()) or "none"
+    return str(value)
+
+
+def when(value: Any) -> str:
+    """A point in time as "2026-02-03 10:15 UTC", whatever its zone; text that is none comes back as it is."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    if moment.tzinfo is None:
+        return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
