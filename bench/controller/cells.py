@@ -1,0 +1,128 @@
+"""The workloads of a plan: each entry names one of the catalog and sets its parameters, within the catalog's ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, create_model
+
+from bench.controller.quantities import Name, read_count, read_seconds, read_share, read_size
+from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
+from bench.wire.units import show_bytes
+from workloads.catalog import WORKLOADS
+from workloads.shape import Parameter
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A workload with every parameter, in base units. `name` is the workload's, unless the plan gave another."""
+
+    name: str
+    workload: str
+    params: dict[str, Any]
+
+
+def read_cells(document: Document) -> tuple[tuple[Cell, ...], list[Problem]]:
+    """The cells of a plan whose entries are all mappings (`spelled_out`), and everything that is wrong with them."""
+    entries = document.value.get("workloads")
+    cells: list[Cell] = []
+    problems: list[Problem] = []
+    for index in range(len(entries) if isinstance(entries, list) else 0):
+        cell, wrong = _read(document, ("workloads", index))
+        problems += wrong
+        if cell and any(cell.name == other.name for other in cells):
+            message = f"two workloads are called {cell.name!r}; give one another name: name: {cell.name}-2"
+            problems.append(document.problem(("workloads", index), message))
+        if cell:
+            cells.append(cell)
+    return tuple(cells), problems
+
+
+def cell_entry(cell: Cell) -> dict[str, Any]:
+    """The cell as an entry of a plan, every parameter written."""
+    return {"name": cell.name, "workload": cell.workload, **cell.params}
+
+
+def unfit(cell: Cell, guest_memory_bytes: int) -> str:
+    """Why the cell cannot fit into such a guest, with the arithmetic; "" when it does."""
+    parts = WORKLOADS[cell.workload].memory_needed(cell.params, guest_memory_bytes)
+    needed = sum(size for _, size in parts)
+    if needed <= guest_memory_bytes:
+        return ""
+    text = " + ".join(f"{label} {show_bytes(size)}" for label, size in parts)
+    return (
+        f"{text} = {show_bytes(needed)}, more than the guest's {show_bytes(guest_memory_bytes)}; "
+        "touch less or give the guest more memory"
+    )
+
+
+def _read(document: Document, path: KeyPath) -> tuple[Cell | None, list[Problem]]:
+    entry = document.sub(path).value
+    kind = entry.get("workload") if isinstance(entry, dict) else None
+    if not isinstance(kind, str) or kind not in WORKLOADS:
+        return None, [_no_workload(document, path, entry, kind)]
+    model, problems = check(document, _model(kind), path)
+    if model is None:
+        return None, problems
+    values = model.model_dump()
+    name = values.pop("name") or kind
+    del values["workload"]
+    wrong = WORKLOADS[kind].check(values)
+    return Cell(name, kind, values), [document.problem((*path, key), message) for key, message in wrong]
+
+
+def _no_workload(document: Document, path: KeyPath, entry: Any, kind: Any) -> Problem:
+    names = list(WORKLOADS)
+    if not isinstance(entry, dict):
+        return document.problem(path, f"no workload; write its name or a mapping, as in workload: {names[0]}")
+    if kind is None:
+        return document.problem((*path, "workload"), f"is missing; write a workload's name, as in {names[0]}")
+    return document.problem((*path, "workload"), f"unknown workload {kind!r}; {valid_names(str(kind), names)}")
+
+
+@cache
+def _model(kind: str) -> type[Strict]:
+    fields: dict[str, Any] = {
+        parameter.name: (
+            Annotated[Any, BeforeValidator(partial(_value, parameter))],
+            Field(parameter.default, description=f"{parameter.help}, as in {parameter.default}"),
+        )
+        for parameter in WORKLOADS[kind].parameters
+    }
+    return create_model(
+        f"{kind}-parameters",
+        __base__=Strict,
+        workload=(str, ...),
+        name=(Name, Field("", validate_default=False)),
+        **fields,
+    )
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "size": read_size,
+    "share": read_share,
+    "seconds": read_seconds,
+    "count": read_count,
+}
+_SHOW: dict[str, Callable[[float], str]] = {
+    "size": show_bytes,
+    "share": lambda value: f"{value:.0%}",
+    "seconds": lambda value: f"{value:g} s",
+    "count": str,
+}
+
+
+def _value(parameter: Parameter, given: Any) -> Any:
+    if parameter.kind == "choice":
+        if given not in parameter.choices:
+            raise ValueError(f"{given!r} is not known; {valid_names(str(given), parameter.choices)}")
+        return given
+    value, show = _READERS[parameter.kind](given), _SHOW[parameter.kind]
+    if parameter.low is not None and value < parameter.low:
+        raise ValueError(f"{given!r} is too small; write at least {show(parameter.low)}")
+    if parameter.high is not None and value > parameter.high:
+        raise ValueError(f"{given!r} is too large; write at most {show(parameter.high)}")
+    return value

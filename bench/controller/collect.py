@@ -1,0 +1,98 @@
+"""The records of one boot, gathered into its line of boots.jsonl (pure: no files)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.analysis.series import frame
+from bench.analysis.summary import summarise
+from bench.analysis.validity import boot_doubts, judge
+from bench.wire.codec import to_json
+from bench.wire.job import Job
+from bench.wire.record import End, Hello, LogPart, PhaseDone, Ready, Record, Row, Samples, Started
+
+
+@dataclass
+class Collected:
+    """What has come up of a boot so far. `add` takes every record; `line` makes the boot's line at its end."""
+
+    job: Job
+    rows: list[Row] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    hello: Hello | None = None
+    started: Started | None = None
+    ready: Ready | None = None
+    end: End | None = None
+
+    def add(self, record: Record) -> None:
+        if isinstance(record, Samples):
+            self.rows.extend((t, source, name, value) for t, source, name, value in record.rows)
+        elif isinstance(record, PhaseDone):
+            self.phases.append(to_json(record))
+        elif isinstance(record, LogPart):
+            self.logs[record.name] = self.logs.get(record.name, "") + record.text
+        elif isinstance(record, Hello):
+            self.hello = record
+        elif isinstance(record, Started):
+            self.started = record
+        elif isinstance(record, Ready):
+            self.ready = record
+        elif isinstance(record, End):
+            self.end = record
+
+    @property
+    def resident_bytes(self) -> float | None:
+        """The last residency seen, for the progress line."""
+        return next(
+            (v for _, source, name, v in reversed(self.rows) if (source, name) == ("ram", "resident_bytes")), None
+        )
+
+    def line(self, window_s: float) -> dict[str, Any]:
+        """The boot's line: facts, phases, values of every metric, and the status that these allow."""
+        boot = self._facts(window_s)
+        series = frame(self.rows)
+        summary = summarise(boot, series)
+        status, reason, evidence = judge(boot, series, summary)
+        boot.update(
+            status=status,
+            reason=reason,
+            evidence=list(evidence),
+            values=summary.values,
+            warmups=summary.warmups,
+            warnings=[to_json(doubt) for doubt in boot_doubts(boot, series, summary)],
+        )
+        return boot
+
+    def _facts(self, window_s: float) -> dict[str, Any]:
+        job, end = self.job, self.end or End("failed", "the host side ended without a result")
+        return {
+            "boot": job.boot,
+            "job": job.id,
+            "host": job.host,
+            "cell": job.cell,
+            "arm": job.arm.name,
+            "block": job.block,
+            "order": job.order,
+            "attempt": job.attempt,
+            "status": end.status,
+            "reason": end.reason,
+            "evidence": list(end.evidence),
+            "accel": job.guest.accel,
+            "guest_memory_bytes": job.guest.memory_bytes,
+            "window_s": window_s,
+            "must_discard": job.arm.must_discard,
+            "reporting": job.arm.reporting,
+            "started": self.started.wall_time if self.started else None,
+            "argv": list(self.started.argv) if self.started else [],
+            "host_facts": self.hello.host_facts if self.hello else {},
+            "guest": self.ready.guest if self.ready else {},
+            "ready_s": self.ready.ready_s if self.ready else None,
+            "phases": self.phases,
+            "sampler": end.sampler,
+            "clock": end.clock,
+            "qmp": end.qmp,
+            "series": f"series/{job.boot}.csv.gz",
+            "logs": [f"log/{job.boot}.{name}.txt" for name in sorted(self.logs)],
+        }

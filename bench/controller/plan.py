@@ -1,0 +1,232 @@
+"""Plans: one question each, as a file of arms × workloads, read, checked, and resolved for one accelerator.
+
+`load_plan` reads a shipped plan or a file and checks it with every variant; `resolve` picks the variant and lays the
+options of the command line over it. A resolved `Plan` can be written with `dump_plan` and read again to an equal one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import yaml
+
+from bench.controller.arms import arm_entry
+from bench.controller.cells import Cell, cell_entry
+from bench.controller.inventory import Host
+from bench.controller.overlay import from_option, overlay
+from bench.controller.planfile import GuestShape, Interest, Plan, build, spelled_out, without_variants
+from bench.controller.yamlfile import Document, KeyPath, Place, Problem, parse, raise_problems, read, valid_names
+from bench.errors import InputError
+from bench.wire.job import Arm
+from bench.wire.units import MIB, show_bytes
+
+__all__ = [
+    "Arm", "Cell", "GuestShape", "Interest", "Options", "Plan", "PlanFile",
+    "arm_error", "check_memory", "dump_plan", "load_plan", "plan_error", "precheck", "resolve", "shipped_plans",
+]  # fmt: skip
+
+VARIANT_OF = {"tcg": "emulated", "kvm": "lab"}
+# A variant is the same plan in another size; these keys would make it another plan.
+NOT_IN_A_VARIANT = ("name", "variant", "variants")
+# What QEMU needs beside the guest's memory: about 105 MiB resident were measured with 7.2 under TCG.
+QEMU_OWN_BYTES = 128 * MIB
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says: --variant, --set (each KEY=VALUE), --arm, --workload, --blocks, --seed."""
+
+    variant: str | None = None
+    sets: tuple[str, ...] = ()
+    arms: tuple[str, ...] = ()
+    workloads: tuple[str, ...] = ()
+    blocks: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A plan as written, checked with each of its variants, but not yet resolved for an accelerator."""
+
+    document: Document
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants, in the file's order."""
+        return _variants(self.document)
+
+
+def shipped_plans() -> dict[str, str]:
+    """The shipped plans: question by name, sorted by name."""
+    files = sorted(_shipped_files())
+    return {name: resolve(load_plan(name), "auto").question for name in files}
+
+
+def load_plan(name_or_path: str) -> PlanFile:
+    """A shipped plan by its name, or the plan in a file (with a / or .yaml in it), checked with every variant.
+
+    Raises InputError: no such plan, or every problem of the file.
+    """
+    shipped = _shipped_files()
+    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
+        document = read(Path(name_or_path), name_or_path)
+    elif name_or_path in shipped:
+        document = parse(shipped[name_or_path], f"bench/plans/{name_or_path}.yaml")
+    else:
+        names = valid_names(name_or_path, sorted(shipped))
+        raise InputError(f"no plan is called {name_or_path!r}; {names}; a file needs a / or .yaml in its name")
+    document = spelled_out(document)
+    problems = build(document)[1]
+    for variant in _variants(document):
+        problems += _variant_problems(document, variant)
+    raise_problems(problems)
+    return PlanFile(document)
+
+
+def resolve(file: PlanFile, accel: str, options: Options = Options()) -> Plan:
+    """The plan to run. accel "kvm" or "tcg" picks its variant (VARIANT_OF) if the plan has it and no option names one.
+
+    accel "auto" picks none. Raises InputError; what an option did wrong is named by the option.
+    """
+    picked = options.variant or VARIANT_OF.get(accel, "")
+    if options.variant and options.variant not in file.variants:
+        names = (
+            valid_names(options.variant, file.variants) if file.variants else "this plan has no variants; leave it out"
+        )
+        raise InputError(f"--variant: unknown variant {options.variant!r}; {names}")
+    document = without_variants(file.document)
+    if picked in file.variants:
+        document = overlay(document, file.document.sub(("variants", picked)))
+        document.value["variant"] = picked
+    for above in _settings(options):
+        document = overlay(spelled_out(document), above)
+    plan, problems = build(document)
+    raise_problems(problems)
+    assert plan is not None
+    return _select(plan, options)
+
+
+def precheck(file: PlanFile, options: Options) -> None:
+    """Raises InputError when the options fit neither KVM nor TCG: to be found before anything boots to probe KVM."""
+    for accel in VARIANT_OF:
+        try:
+            resolve(file, accel, options)
+        except InputError as error:
+            found = error
+        else:
+            return
+    raise found
+
+
+def check_memory(plan: Plan, host: Host, available_bytes: int) -> None:
+    """Raises InputError with the arithmetic when a guest of the plan needs more than the host can give.
+
+    available_bytes: the host's MemAvailable. The host's `memory` in hosts.yaml limits it further.
+    """
+    free, why = available_bytes, "free (MemAvailable)"
+    if host.memory_bytes is not None and host.memory_bytes < available_bytes:
+        free, why = host.memory_bytes, "for guests (memory in its entry of hosts.yaml)"
+    needed = plan.guest.memory_bytes + QEMU_OWN_BYTES
+    if needed > free:
+        most = max(0, free - QEMU_OWN_BYTES) // MIB
+        raise plan_error(
+            plan,
+            ("guest", "memory"),
+            f"{show_bytes(plan.guest.memory_bytes)} for the guest + {show_bytes(QEMU_OWN_BYTES)} for QEMU = "
+            f"{show_bytes(needed)}, but host {host.name} has {show_bytes(free)} {why}; write at most {most}M",
+        )
+
+
+def plan_error(plan: Plan, path: KeyPath, message: str) -> InputError:
+    """An InputError at a key of the plan's file, for what only the host can tell."""
+    return InputError(str(plan.document.problem(path, message)))
+
+
+def arm_error(plan: Plan, arm: str, key: str, message: str) -> InputError:
+    """An InputError at an arm's key: a kernel file that is no kernel, a QEMU that is not there."""
+    names = [entry["name"] for entry in plan.document.value["arms"]]
+    return plan_error(plan, ("arms", names.index(arm), key), message)
+
+
+def dump_plan(plan: Plan) -> str:
+    """The plan as a file without variants; loaded and resolved again it is equal to `plan`."""
+    same = ("name", "question", "variant", "reference", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed")
+    content: dict[str, Any] = {name: getattr(plan, name) for name in same}
+    content["guest"] = {
+        "memory": plan.guest.memory_bytes,
+        "vcpus": plan.guest.vcpus,
+        "machine": plan.guest.machine,
+    }
+    content["arms"] = [arm_entry(arm) for arm in plan.arms]
+    content["workloads"] = [cell_entry(cell) for cell in plan.cells]
+    content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _shipped_files() -> dict[str, bytes]:
+    folder = resources.files("bench") / "plans"
+    return {file.name[:-5]: file.read_bytes() for file in folder.iterdir() if file.name.endswith(".yaml")}
+
+
+def _variants(document: Document) -> tuple[str, ...]:
+    variants = document.value.get("variants") if isinstance(document.value, dict) else None
+    return tuple(variants) if isinstance(variants, dict) else ()
+
+
+def _variant_problems(document: Document, variant: str) -> list[Problem]:
+    path: KeyPath = ("variants", variant)
+    above = document.sub(path)
+    if not isinstance(above.value, dict):
+        return [document.problem(path, "no mapping; write what this variant changes, as in {blocks: 20}")]
+    wrong = [key for key in above.value if key in NOT_IN_A_VARIANT]
+    problems = [document.problem((*path, key), "a variant cannot change this; remove it") for key in wrong]
+    return problems + build(overlay(without_variants(document), above))[1]
+
+
+def _settings(options: Options) -> Iterator[Document]:
+    for setting in options.sets:
+        document = from_option("--set", setting)
+        (key,) = document.value
+        if key in NOT_IN_A_VARIANT:
+            raise InputError(
+                f"--set {key}: cannot be set here; --variant picks one, then set the key itself, as in blocks=5"
+            )
+        yield document
+    for name in ("blocks", "seed"):
+        value = getattr(options, name)
+        if value is not None:
+            place = Place(f"--{name}", 0)
+            yield Document({name: value}, {(): place, (name,): place})
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=_Named)
+
+
+def _select(plan: Plan, options: Options) -> Plan:
+    # Without the reference nothing could be compared, so it stays.
+    names = (*options.arms, plan.reference) if options.arms else ()
+    return dataclasses.replace(
+        plan,
+        arms=_chosen("--arm", "arm", plan.arms, names),
+        cells=_chosen("--workload", "workload", plan.cells, options.workloads),
+    )
+
+
+def _chosen(option: str, kind: str, entries: tuple[N, ...], names: Sequence[str]) -> tuple[N, ...]:
+    known = [entry.name for entry in entries]
+    raise_problems(
+        Problem(Place(option, 0), f"unknown {kind} {name!r}; {valid_names(name, known)}")
+        for name in names
+        if name not in known
+    )
+    return tuple(entry for entry in entries if not names or entry.name in names)

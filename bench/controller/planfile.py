@@ -1,0 +1,225 @@
+"""The form of a plan file, and the way from a document to a `Plan` with every problem on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bench.controller.arms import read_arms
+from bench.controller.cells import Cell, read_cells, unfit
+from bench.controller.quantities import Name, Size, read_share, read_size
+from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
+from bench.wire.job import Arm
+from bench.wire.metrics import METRICS, Metric
+from bench.wire.units import MIB
+
+SMALLEST_GUEST_BYTES = 256 * MIB
+
+
+class GuestModel(Strict):
+    """`guest:` of a plan."""
+
+    memory: Size = Field(
+        default=512 * MIB,
+        ge=SMALLEST_GUEST_BYTES,
+        multiple_of=2 * MIB,
+        description="a size of 256M or more, as in 512M",
+    )
+    vcpus: int = Field(default=1, ge=1, le=1024, description="a whole number of CPUs from 1 on, as in 2")
+    machine: Literal["q35", "pc", "virt"] = Field(default="q35", description="a machine type of QEMU, as in q35")
+
+
+class PlanModel(Strict):
+    """The file. Lists and variants are checked entry by entry elsewhere."""
+
+    name: Name = Field(description="a name for this plan, as in quick")
+    question: str = Field(default="", description="the question that this plan answers, in quotes")
+    reference: str = Field(default="", description="the name of the arm that others are compared with, as in none")
+    arms: list[Any] = Field(min_length=1, description="a list of arms, as in [none, reporting]")
+    workloads: list[Any] = Field(min_length=1, description="a list of workloads, as in [cycle]")
+    blocks: int = Field(default=10, ge=1, le=1000, description="a whole number from 1 to 1000, as in 10")
+    min_blocks: int = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000, as in 3")
+    retries: int = Field(default=1, ge=0, le=10, description="a whole number from 0 to 10, as in 1")
+    sample_hz: float = Field(default=20.0, ge=1, le=200, description="a number from 1 to 200, as in 20")
+    guest: GuestModel = Field(
+        default=GuestModel(), description="a mapping with memory, vcpus or machine, as in {memory: 1G}"
+    )
+    metrics: dict[str, Any] = Field(
+        min_length=1, description="a mapping from metric to margin, as in {residual_bytes: {margin: 5%}}"
+    )
+    variants: dict[str, Any] = Field(
+        default={}, description="a mapping from variant to what it changes, as in {lab: {blocks: 20}}"
+    )
+    variant: str = Field(default="", description="the variant that a resolved plan came from, as in lab")
+    accel: Literal["auto", "kvm", "tcg"] = Field(default="auto", description="auto, kvm or tcg")
+    seed: int | None = Field(default=None, ge=0, description="a whole number from 0 on, as in 1")
+
+
+class MetricModel(Strict):
+    """One entry of `metrics:`."""
+
+    margin: Any = Field(description="the smallest change that matters, as in 5%")
+
+
+@dataclass(frozen=True)
+class Interest:
+    """What a plan asks of a metric. margin: a share for kind "ratio", otherwise an amount in the metric's own unit."""
+
+    margin: float
+
+
+@dataclass(frozen=True)
+class GuestShape:
+    """The virtual machine, as far as the plan says it."""
+
+    memory_bytes: int
+    vcpus: int
+    machine: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen."""
+
+    name: str
+    question: str
+    reference: str
+    arms: tuple[Arm, ...]
+    cells: tuple[Cell, ...]
+    blocks: int
+    min_blocks: int
+    retries: int
+    sample_hz: float
+    guest: GuestShape
+    metrics: dict[str, Interest]
+    accel: str = "auto"
+    seed: int | None = None
+    variant: str = ""
+    document: Document = field(default=Document({}, {}), compare=False, repr=False)
+
+    def cell(self, name: str) -> Cell:
+        """The cell called so. Raises KeyError."""
+        return {cell.name: cell for cell in self.cells}[name]
+
+
+def spelled_out(document: Document) -> Document:
+    """The document with arms and workloads that are only a name written as mappings, so that keys can be laid over."""
+    if not isinstance(document.value, dict):
+        return document
+    value, places = dict(document.value), dict(document.places)
+    for section, keys in (("arms", ("name", "like")), ("workloads", ("workload",))):
+        entries = value.get(section)
+        if not isinstance(entries, list):
+            continue
+        value[section] = [dict.fromkeys(keys, entry) if isinstance(entry, str) else entry for entry in entries]
+        for index, entry in enumerate(entries):
+            if isinstance(entry, str):
+                place = document.place((section, index))
+                places.update({(section, index, key): place for key in keys})
+    return Document(value, places, document.problems)
+
+
+def build(document: Document) -> tuple[Plan | None, list[Problem]]:
+    """The plan in a document without regard to its variants, or None, and everything that is wrong with it."""
+    document = spelled_out(document)
+    model, problems = check(document, PlanModel)
+    problems += document.problems
+    if not isinstance(document.value, dict):
+        return None, problems
+    arms, wrong_arms = read_arms(document)
+    cells, wrong_cells = read_cells(document)
+    metrics, wrong_metrics = _metrics(document)
+    problems += [*wrong_arms, *wrong_cells, *wrong_metrics]
+    if not wrong_arms and arms:
+        problems += _reference(document, arms)
+    given = "guest" in document.value
+    guest = check(document, GuestModel, ("guest",))[0] if given else GuestModel()
+    if guest:
+        problems += _fits(document, cells, guest)
+    if model is None or problems:
+        return None, problems
+    return _plan(model, arms, cells, metrics, document), []
+
+
+def _plan(
+    model: PlanModel, arms: tuple[Arm, ...], cells: tuple[Cell, ...], metrics: dict[str, Interest], document: Document
+) -> Plan:
+    same = {name: getattr(model, name) for name in ("name", "question", "blocks", "min_blocks", "retries", "sample_hz")}
+    return Plan(
+        **same,
+        reference=model.reference or arms[0].name,
+        arms=arms,
+        cells=cells,
+        guest=GuestShape(model.guest.memory, model.guest.vcpus, model.guest.machine),
+        metrics=metrics,
+        accel=model.accel,
+        seed=model.seed,
+        variant=model.variant,
+        document=document,
+    )
+
+
+def _reference(document: Document, arms: tuple[Arm, ...]) -> list[Problem]:
+    names, given = [arm.name for arm in arms], document.value.get("reference")
+    if not isinstance(given, str) or given in ("", *names):
+        return []
+    return [document.problem(("reference",), f"{given!r} is no arm of this plan; {valid_names(given, names)}")]
+
+
+def _fits(document: Document, cells: tuple[Cell, ...], guest: GuestModel) -> list[Problem]:
+    found = []
+    for cell in cells:
+        reason = unfit(cell, guest.memory)
+        if reason:
+            found.append(document.problem(("workloads", _index(document, cell)), reason))
+    return found
+
+
+def _index(document: Document, cell: Cell) -> int:
+    entries = [entry if isinstance(entry, dict) else {} for entry in document.value["workloads"]]
+    return [entry.get("name") or entry.get("workload") for entry in entries].index(cell.name)
+
+
+def _metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]]:
+    entries = document.value.get("metrics")
+    found: dict[str, Interest] = {}
+    problems: list[Problem] = []
+    for name in entries if isinstance(entries, dict) else ():
+        path: KeyPath = ("metrics", name)
+        if name not in METRICS:
+            problems.append(document.problem(path, f"unknown metric; {valid_names(name, list(METRICS))}"))
+            continue
+        model, wrong = check(document, MetricModel, path)
+        problems += wrong
+        if model:
+            try:
+                found[name] = Interest(_margin(METRICS[name], model.margin))
+            except ValueError as error:
+                problems.append(document.problem((*path, "margin"), str(error)))
+    return found, problems
+
+
+def _margin(metric: Metric, given: Any) -> float:
+    amount = "a size, as in 16M" if metric.unit == "byte" else f"a number ({metric.unit}), as in 0.5"
+    if metric.kind == "ratio" or metric.unit == "share":
+        value = read_share(given)
+    elif metric.unit == "byte" and "%" not in str(given):
+        value = float(read_size(given))
+    elif isinstance(given, (int, float)) and not isinstance(given, bool):
+        value = float(given)
+    else:
+        raise ValueError(f"{given!r} is no amount; {metric.name} can be zero, so write {amount}")
+    if value <= 0:
+        raise ValueError(f"{given!r} leaves no room for equal; write more than 0")
+    return value
+
+
+def without_variants(document: Document) -> Document:
+    """The document without `variants:`, which has no meaning once one of them was picked."""
+    if not isinstance(document.value, dict):
+        return document
+    value = {key: item for key, item in document.value.items() if key != "variants"}
+    return dataclasses.replace(document, value=value)

@@ -1,0 +1,140 @@
+"""From a plan to jobs: one boot of every arm in each block, in random order, with deadlines and estimates. Pure.
+
+The order depends on seed, host, cell and block alone, so leaving out a cell or adding a block changes no other order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.controller.cells import Cell
+from bench.controller.inventory import Host
+from bench.controller.planfile import Plan
+from bench.wire.job import Arm, Guest, Job, Paths, Phase
+from bench.wire.units import GIB, MIB
+from workloads.catalog import WORKLOADS
+
+# One reporting pass every 2 s; 256 MiB a pass in small guests (64 blocks of 4 MiB were counted, Linux 6.1), in large
+# ones a sixteenth of each free list: Linux mm/page_reporting.c, page_reporting_cycle(), `budget`.
+PASS_S, PASS_BYTES, MOST_PASSES = 2.0, 256 * MIB, 17
+SHUTDOWN_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Speed:
+    """Usual costs under an accelerator. A deadline allows `slack` times as much: it is for hangs, not for slowness."""
+
+    ready_s: float
+    memory_s_per_gib: float
+    op_s: float
+    slack: float
+
+
+_SPEED = {"kvm": _Speed(2.0, 0.6, 0.05, 20.0), "tcg": _Speed(3.0, 9.0, 0.2, 12.0)}
+_MEMORY_OPS = ("touch", "verify", "release")
+
+
+def arm_paths(arm: Arm, paths: Paths) -> Paths:
+    """The host's files, with those that the arm names in their place. An arm's kernel never gets the host's modules."""
+    return Paths(
+        qemu=arm.qemu or paths.qemu,
+        kernel=arm.kernel or paths.kernel,
+        modules=arm.modules if arm.kernel or arm.modules else paths.modules,
+        image=paths.image,
+    )
+
+
+def schedule(plan: Plan, host: Host, paths: Paths, accel: str, seed: int) -> tuple[Job, ...]:
+    """The jobs of a host in the order to run: block by block, in each block cell by cell.
+
+    paths: the host's own files, resolved. accel: "kvm" or "tcg", as probed; never "auto".
+    """
+    jobs: list[Job] = []
+    orders = {cell.name: _orders(plan, host, cell, seed) for cell in plan.cells}
+    for block in range(plan.blocks):
+        for cell in plan.cells:
+            for order, arm in enumerate(orders[cell.name][block]):
+                jobs.append(_job(plan, host, arm_paths(arm, paths), accel, cell, arm, block + 1, order))
+    return tuple(jobs)
+
+
+def second_try(job: Job) -> Job:
+    """The same boot once more, as another attempt."""
+    return dataclasses.replace(job, attempt=job.attempt + 1)
+
+
+def estimate_s(job: Job) -> float:
+    """Usual seconds of this boot, READY and shutdown included. A settle phase takes longer for an arm that reports."""
+    speed = _SPEED[job.guest.accel]
+    return speed.ready_s + SHUTDOWN_S + sum(_usual_s(phase, size, job) for phase, size in _sized(job.phases))
+
+
+def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
+    generator = random.Random(f"{seed}/{host.name}/{cell.name}")  # noqa: S311 - an order, not a secret
+    # Sorted first: the order in which a plan lists its arms must not matter.
+    arms = sorted(plan.arms, key=lambda arm: arm.name)
+    return [generator.sample(arms, len(arms)) for _ in range(plan.blocks)]
+
+
+def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm, block: int, order: int) -> Job:
+    guest = Guest(plan.guest.memory_bytes, plan.guest.vcpus, accel, plan.guest.machine)
+    script = WORKLOADS[cell.workload].script(cell.params, guest.memory_bytes, arm.reporting_order)
+    phases = tuple(Phase(**step) for step in script)
+    ready_s = _ready_deadline_s(guest)
+    longest = sum(_longest_s(phase, size, accel) for phase, size in _sized(phases))
+    return Job(
+        host=host.name,
+        cell=cell.name,
+        arm=arm,
+        block=block,
+        order=order,
+        guest=guest,
+        paths=paths,
+        phases=phases,
+        sample_hz=plan.sample_hz,
+        ready_deadline_s=ready_s,
+        deadline_s=math.ceil(ready_s + longest + 60),
+    )
+
+
+def _ready_deadline_s(guest: Guest) -> float:
+    # Locked or huge guest memory is cleared before the kernel starts: one second a GiB is slow for any host.
+    return math.ceil((120 if guest.accel == "tcg" else 60) + guest.memory_bytes / GIB)
+
+
+def _sized(phases: Sequence[Phase]) -> list[tuple[Phase, int]]:
+    """Each phase with the bytes that it handles: the size of its region, 0 for what handles no memory."""
+    sizes: dict[str, int] = {}
+    found = []
+    for phase in phases:
+        region = phase.args.get("region", "")
+        if phase.op == "map":
+            sizes[region] = phase.args["bytes"]
+        found.append((phase, sizes.get(region, 0) if phase.op in _MEMORY_OPS else 0))
+    return found
+
+
+def _usual_s(phase: Phase, size: int, job: Job) -> float:
+    speed, args = _SPEED[job.guest.accel], phase.args
+    if phase.kind == "hold":
+        return float(args["s"])
+    if phase.kind == "settle":
+        passes = min(MOST_PASSES, 1 + math.ceil(job.guest.memory_bytes / 2 / PASS_BYTES)) if job.arm.reporting else 0
+        return float(min(args["max_s"], max(args["min_s"], PASS_S * passes + args["window_s"])))
+    return _op_s(phase) + speed.op_s + speed.memory_s_per_gib * size / GIB
+
+
+def _longest_s(phase: Phase, size: int, accel: str) -> float:
+    speed = _SPEED[accel]
+    if phase.kind in ("hold", "settle"):
+        return float(phase.args["s"] if phase.kind == "hold" else phase.args["max_s"]) + 1
+    return _op_s(phase) + 10 + speed.slack * speed.memory_s_per_gib * size / GIB
+
+
+def _op_s(phase: Phase) -> float:
+    """Seconds that an op was told to take."""
+    return float(phase.args.get("seconds", 0)) + float(phase.args.get("warmup_s", 0))

@@ -1,0 +1,144 @@
+"""A run's folder: plain files, written as they come, each line flushed, finished lines never rewritten.
+
+A run that was killed at any moment is a valid run of the boots in boots.jsonl: a boot's series and logs are complete
+before its line is appended.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import InputError, LabError
+from bench.wire.record import Row
+from bench.wire.units import MIB, show_bytes
+
+SCHEMA = 1
+# A boot of some minutes leaves about 1 MiB; the page and the exports a few more.
+NEEDED_BYTES = 64 * MIB
+_FOLDERS = ("series", "log", "pyperf")
+
+
+def check_destination(path: Path) -> None:
+    """Raises InputError when a run's folder cannot be made there; changes nothing."""
+    if path.exists():
+        raise _unwritable(path, "it exists already; resume it with --resume, or name another")
+    try:
+        base = next(parent for parent in path.absolute().parents if parent.exists())
+        free = shutil.disk_usage(base).free
+    except OSError as error:
+        raise _unwritable(path, str(error.strerror)) from error
+    if not base.is_dir() or not os.access(base, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"{base} is no folder that can be written; name another")
+    if free < NEEDED_BYTES:
+        raise _unwritable(path, f"{show_bytes(free)} free on its disk, {show_bytes(NEEDED_BYTES)} are needed")
+
+
+def _unwritable(path: Path, why: str) -> InputError:
+    return InputError(f"--out {path}: {why}")
+
+
+class RunFolder:
+    """One run under results/. Use `create` or `existing`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, run: dict[str, Any], plan: str, hosts: str) -> RunFolder:
+        """A new folder with run.json, plan.yaml and hosts.yaml. Raises InputError when it cannot be written."""
+        check_destination(path)
+        try:
+            for name in _FOLDERS:
+                (path / name).mkdir(parents=True)
+        except OSError as error:
+            raise _unwritable(path, str(error.strerror)) from error
+        folder = cls(path)
+        folder.write_json("run.json", run)
+        folder.write_text("plan.yaml", plan)
+        folder.write_text("hosts.yaml", hosts)
+        return folder
+
+    @classmethod
+    def existing(cls, path: Path) -> RunFolder:
+        """A folder made by `create`. Raises InputError when it is none."""
+        folder = cls(path)
+        if not (path / "run.json").is_file():
+            raise InputError(f"{path}: no run folder (it has no run.json); `bench list runs` shows those there are")
+        return folder
+
+    @property
+    def run(self) -> dict[str, Any]:
+        """run.json."""
+        data: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return data
+
+    def boots(self) -> list[dict[str, Any]]:
+        """The finished boots, in the order in which they ended. A line torn by a crash is no finished boot."""
+        path = self.path / "boots.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+    def append_boot(self, boot: dict[str, Any], rows: Sequence[Row], logs: dict[str, str]) -> None:
+        """A finished boot: its series and logs first, then its line. Raises LabError when the disk is full."""
+        try:
+            self._write_series(self.path / boot["series"], rows)
+            for name, text in logs.items():
+                self.write_text(f"log/{boot['boot']}.{name}.txt", text)
+            self._append_line(json.dumps(boot, ensure_ascii=False).encode() + b"\n")
+        except OSError as error:
+            raise LabError(
+                "controller", f"{self.path}: boot {boot['boot']} cannot be saved: {error.strerror}"
+            ) from error
+
+    def _append_line(self, line: bytes) -> None:
+        path = self.path / "boots.jsonl"
+        with path.open("ab") as file:
+            end = file.tell()
+            whole = _whole_lines(path)
+            if end != whole:
+                file.truncate(whole)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_series(self, path: Path, rows: Sequence[Row]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("t_s", "source", "name", "value"))
+        writer.writerows((f"{t:.6f}", source, name, f"{value:.12g}") for t, source, name, value in sorted(rows))
+        # mtime=0: the same series gives the same bytes.
+        _replace(path, gzip.compress(text.getvalue().encode(), compresslevel=6, mtime=0))
+
+    def write_json(self, name: str, value: Any) -> None:
+        self.write_text(name, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        _replace(self.path / name, text.encode(errors="replace"))
+
+    def seal(self) -> None:
+        """manifest.json: run.json's facts and the sha256 of every file. Written last."""
+        files = sorted(path for path in self.path.rglob("*") if path.is_file() and path.name != "manifest.json")
+        digests = {
+            path.relative_to(self.path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+        }
+        self.write_json("manifest.json", {**self.run, "files": digests})
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def _whole_lines(path: Path) -> int:
+    """Length of the file up to its last newline."""
+    return path.read_bytes().rfind(b"\n") + 1
