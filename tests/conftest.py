@@ -1,0 +1,18 @@
+"""For all tests: no time limit per example on a busy machine, and never the user's own cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("bench", deadline=None, max_examples=60)
+settings.load_profile("bench")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """$BENCH_CACHE in the test's folder. Tests with real guests use the user's: it holds the guest kernel."""
+    if request.node.get_closest_marker("guest") is None:
+        monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))

@@ -1,0 +1,163 @@
+"""QEMU's command line as golden values: what each part of a job adds to it, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from jobs import GUEST, IDLE, LOCKED, NONE, PATHS, REPORTING, job
+
+from bench.host.qemu import is_arm64, kernel_command_line, qemu_argv
+from bench.wire.job import Arm, Job
+
+PLAIN = [
+    "/usr/bin/qemu-system-x86_64",
+    "-name",
+    "local.cycle.b001.none,debug-threads=on",
+    "-machine",
+    "q35,memory-backend=ram",
+    "-accel",
+    "tcg,tb-size=256",
+    "-cpu",
+    "max",
+    "-smp",
+    "1",
+    "-m",
+    "536870912B",
+    "-object",
+    "memory-backend-memfd,id=ram,size=536870912,share=on",
+    "-nodefaults",
+    "-no-user-config",
+    "-display",
+    "none",
+    "-no-reboot",
+    "-chardev",
+    "socket,id=qmp,path=/tmp/boot/qmp,server=on,wait=off",
+    "-mon",
+    "chardev=qmp,mode=control",
+    "-chardev",
+    "file,id=console,path=/tmp/boot/console",
+    "-serial",
+    "chardev:console",
+    "-device",
+    "virtio-serial-pci,id=vserial",
+    "-chardev",
+    "socket,id=agent,path=/tmp/boot/agent,server=on,wait=off",
+    "-device",
+    "virtserialport,chardev=agent,name=bench.agent",
+    "-trace",
+    "ram_block_discard_range",
+    "-msg",
+    "timestamp=on",
+    "-kernel",
+    "/boot/vmlinuz",
+    "-initrd",
+    "/cache/initrd.cpio",
+    "-append",
+    "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init",
+]
+
+
+def argv(request: Job, folder: str = "/tmp/boot") -> list[str]:
+    return qemu_argv(request, folder, "/cache/initrd.cpio")
+
+
+def changes(request: Job) -> tuple[list[str], list[str]]:
+    """Words of the plain line that are gone and words that are new, apart from the boot's name."""
+    mine, plain = list(argv(request)), list(PLAIN)
+    mine[2] = plain[2] = ""
+    gone = [word for word in plain if word not in mine]
+    return gone, [word for word in mine if word not in plain]
+
+
+def with_arm(**fields: Any) -> Job:
+    return job(dataclasses.replace(NONE, **fields))
+
+
+def with_guest(**fields: Any) -> Job:
+    return job(guest=dataclasses.replace(GUEST, **fields))
+
+
+def test_the_plain_guest_has_exactly_this_command_line() -> None:
+    assert argv(job()) == PLAIN
+
+
+def test_an_idle_balloon_adds_the_device_with_reporting_off() -> None:
+    device = "virtio-balloon-pci,id=balloon,free-page-reporting=off"
+    assert changes(job(IDLE)) == ([], [device])
+    assert argv(job(IDLE))[argv(job(IDLE)).index(device) - 1] == "-device"
+
+
+def test_reporting_differs_from_the_idle_balloon_in_one_word() -> None:
+    assert changes(job(REPORTING)) == ([], ["virtio-balloon-pci,id=balloon,free-page-reporting=on"])
+    assert sum(a != b for a, b in zip(argv(job(IDLE))[3:], argv(job(REPORTING))[3:])) == 1
+
+
+def test_reporting_brings_its_balloon_with_it() -> None:
+    assert changes(with_arm(reporting=True)) == changes(job(REPORTING))
+
+
+def test_mem_lock_adds_the_overcommit_option() -> None:
+    assert changes(job(dataclasses.replace(NONE, mem_lock=True))) == ([], ["-overcommit", "mem-lock=on"])
+    assert "mem-lock=on" in argv(job(LOCKED))
+
+
+def test_anonymous_backing_changes_the_memory_object_only() -> None:
+    gone, new = changes(with_arm(backing="anonymous"))
+    assert gone == ["memory-backend-memfd,id=ram,size=536870912,share=on"]
+    assert new == ["memory-backend-ram,id=ram,size=536870912"]
+
+
+def test_hugetlb_backing_changes_the_memory_object_only() -> None:
+    _, new = changes(with_arm(backing="hugetlb"))
+    assert new == ["memory-backend-memfd,id=ram,size=536870912,share=on,hugetlb=on,hugetlbsize=2M,reserve=off"]
+
+
+def test_an_unknown_backing_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown backing 'file'"):
+        argv(with_arm(backing="file"))
+
+
+def test_kvm_runs_the_hosts_own_processor() -> None:
+    gone, new = changes(with_guest(accel="kvm"))
+    assert gone == ["tcg,tb-size=256", "max"]
+    assert new == ["kvm", "host"]
+
+
+def test_the_guests_shape_is_where_it_belongs() -> None:
+    _, new = changes(with_guest(memory_bytes=2**30, vcpus=4, machine="pc"))
+    assert new == ["pc,memory-backend=ram", "4", "1073741824B", "memory-backend-memfd,id=ram,size=1073741824,share=on"]
+
+
+def test_an_arm64_qemu_gets_its_machine_and_its_console() -> None:
+    request = job(paths=dataclasses.replace(PATHS, qemu="/opt/qemu/bin/qemu-system-aarch64"))
+    gone, new = changes(request)
+    assert gone == [PLAIN[0], "q35,memory-backend=ram", PLAIN[-1]]
+    assert new[1:] == ["virt,memory-backend=ram", "console=ttyAMA0 quiet panic=-1 cryptomgr.notests rdinit=/init"]
+
+
+def test_a_folder_named_after_an_architecture_does_not_choose_it() -> None:
+    assert not is_arm64("/opt/qemu-aarch64/bin/qemu-system-x86_64")
+    assert is_arm64("qemu-system-aarch64")
+
+
+def test_a_comma_in_the_folder_is_doubled_in_every_path() -> None:
+    words = [word for word in argv(job(), "/tmp/a,b") if "/tmp/" in word]
+    assert words == [
+        "socket,id=qmp,path=/tmp/a,,b/qmp,server=on,wait=off",
+        "file,id=console,path=/tmp/a,,b/console",
+        "socket,id=agent,path=/tmp/a,,b/agent,server=on,wait=off",
+    ]
+
+
+def test_the_arms_kernel_arguments_come_last() -> None:
+    request = job(Arm("x", kernel_args=("init_on_free=1", "page_alloc.shuffle=1")))
+    assert kernel_command_line(request) == (
+        "console=ttyS0 quiet panic=-1 cryptomgr.notests rdinit=/init init_on_free=1 page_alloc.shuffle=1"
+    )
+    assert argv(request)[-1] == kernel_command_line(request)
+
+
+def test_the_name_of_the_boot_tells_the_process_apart() -> None:
+    assert argv(job(REPORTING, block=12))[1:3] == ["-name", "local.cycle.b012.reporting,debug-threads=on"]

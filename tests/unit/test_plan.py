@@ -1,0 +1,252 @@
+"""Plans: shipped ones, variants, options, sizes, and what is written comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.controller.inventory import Host
+from bench.controller.plan import (
+    Options,
+    Plan,
+    PlanFile,
+    arm_error,
+    check_memory,
+    dump_plan,
+    load_plan,
+    precheck,
+    resolve,
+    shipped_plans,
+)
+from bench.controller.planfile import Interest, spelled_out
+from bench.controller.yamlfile import parse
+from bench.errors import InputError
+from bench.wire.codec import to_json
+from bench.wire.job import Arm
+from bench.wire.units import GIB, MIB
+
+PLAN = """\
+name: mine
+arms:
+  - none
+  - reporting
+  - name: order-0
+    like: reporting
+    reporting_order: 0
+    kernel_args: [a=1, b]
+workloads:
+  - cycle
+  - {workload: cycle, name: small, touch: 10%}
+metrics:
+  returned_share: {margin: 2%}
+  residual_bytes: {margin: 0.05}
+  qemu_cpu_s: {margin: 0.5}
+  returned_bytes: {margin: 8M}
+blocks: 4
+variants:
+  lab:
+    guest: {memory: 8G, vcpus: 4}
+    workloads:
+      small: {touch: 20%}
+  big:
+    blocks: 40
+    arms: [none, reporting]
+"""
+
+
+def plan_file(text: str = PLAN) -> PlanFile:
+    return PlanFile(spelled_out(parse(text.encode(), "mine.yaml")))
+
+
+def refused(options: Options, text: str = PLAN, accel: str = "tcg") -> str:
+    with pytest.raises(InputError) as caught:
+        resolve(plan_file(text), accel, options)
+    return str(caught.value)
+
+
+def reloaded(plan: Plan, folder: Path) -> Plan:
+    file = folder / "plan.yaml"
+    file.write_text(dump_plan(plan), encoding="utf-8")
+    return resolve(load_plan(str(file)), "tcg")
+
+
+def test_the_shipped_plans_are_listed_with_their_questions() -> None:
+    plans = shipped_plans()
+    assert {"quick", "return"} <= set(plans)
+    assert all(question.endswith("?") for question in plans.values())
+
+
+@pytest.mark.parametrize("name", sorted(shipped_plans()))
+@pytest.mark.parametrize("accel", ["tcg", "kvm"])
+def test_a_shipped_plan_resolves_and_is_the_same_after_writing(name: str, accel: str, tmp_path: Path) -> None:
+    plan = resolve(load_plan(name), accel)
+    assert plan.name == name
+    assert reloaded(plan, tmp_path) == plan
+
+
+def test_the_verdict_of_the_shipped_plans_is_on_residency() -> None:
+    for name in ("quick", "return"):
+        assert next(iter(resolve(load_plan(name), "tcg").metrics)) == "residual_bytes"
+
+
+def test_return_has_a_small_variant_for_emulation_and_a_large_one_for_a_lab() -> None:
+    emulated, lab = (resolve(load_plan("return"), accel) for accel in ("tcg", "kvm"))
+    assert (emulated.variant, lab.variant) == ("emulated", "lab")
+    assert (emulated.guest.memory_bytes, lab.guest.memory_bytes) == (512 * MIB, 32 * GIB)
+    assert lab.guest.vcpus == 8
+    assert lab.cells[0].params["settle_max_s"] == 90
+
+
+def test_an_unknown_plan_is_answered_with_the_names_there_are() -> None:
+    with pytest.raises(InputError, match=r"no plan is called 'quik'; did you mean 'quick'\? valid: .*quick.*return"):
+        load_plan("quik")
+
+
+def test_a_plan_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match=r"^\./nowhere: cannot be read: No such file"):
+        load_plan("./nowhere")
+
+
+def test_arms_are_shipped_ones_or_like_one_with_changes() -> None:
+    assert resolve(plan_file(), "tcg").arms == (
+        Arm("none"),
+        Arm("reporting", balloon=True, reporting=True),
+        Arm("order-0", balloon=True, reporting=True, reporting_order=0, kernel_args=("a=1", "b")),
+    )
+
+
+def test_an_arm_that_reports_has_a_balloon() -> None:
+    text = "name: p\narms: [none, {name: mine, reporting: true, mem_lock: true}]\nworkloads: [cycle]\n"
+    plan = resolve(plan_file(text + "metrics: {residual_bytes: {margin: 5%}}\n"), "tcg")
+    assert plan.arms[1] == Arm("mine", balloon=True, reporting=True, mem_lock=True)
+
+
+def test_the_reference_is_the_first_arm_unless_named() -> None:
+    assert resolve(plan_file(), "tcg").reference == "none"
+    assert resolve(plan_file("reference: order-0\n" + PLAN), "tcg").reference == "order-0"
+
+
+def test_margins_are_shares_or_amounts_in_the_metrics_unit_and_keep_their_order() -> None:
+    metrics = resolve(plan_file(), "tcg").metrics
+    assert list(metrics) == ["returned_share", "residual_bytes", "qemu_cpu_s", "returned_bytes"]
+    assert list(metrics.values()) == [Interest(0.02), Interest(0.05), Interest(0.5), Interest(8 * MIB)]
+    assert to_json(metrics["qemu_cpu_s"]) == {"margin": 0.5}
+
+
+def test_the_accelerator_picks_the_variant_of_its_name_and_the_option_any() -> None:
+    assert resolve(plan_file(), "tcg").variant == ""
+    lab = resolve(plan_file(), "kvm")
+    assert (lab.variant, lab.guest.vcpus, lab.cell("small").params["touch"]) == ("lab", 4, 0.2)
+    big = resolve(plan_file(), "kvm", Options(variant="big"))
+    assert (big.variant, big.blocks, len(big.arms)) == ("big", 40, 2)
+
+
+def test_an_unknown_variant_is_refused() -> None:
+    assert refused(Options(variant="labb")) == "--variant: unknown variant 'labb'; did you mean 'lab'? valid: lab, big"
+    plain = PLAN.partition("variants:")[0]
+    assert refused(Options(variant="lab"), plain).endswith("this plan has no variants; leave it out")
+
+
+def test_options_are_laid_over_the_variant() -> None:
+    options = Options(sets=("guest.memory=1G", "workloads.0.touch=40%", "workloads.small.hold_s=3"), blocks=7, seed=5)
+    plan = resolve(plan_file(), "kvm", options)
+    assert (plan.guest.memory_bytes, plan.guest.vcpus) == (GIB, 4)
+    assert (plan.cells[0].params["touch"], plan.cells[1].params["hold_s"]) == (0.4, 3)
+    assert (plan.blocks, plan.seed) == (7, 5)
+
+
+def test_arms_and_workloads_can_be_selected() -> None:
+    plan = resolve(plan_file(), "tcg", Options(arms=("order-0", "none"), workloads=("small",)))
+    assert [arm.name for arm in plan.arms] == ["none", "order-0"]
+    assert [cell.name for cell in plan.cells] == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(sets=("guest.memory=64 megs",)), "--set guest.memory: '64 megs' is no size; write bytes"),
+        (Options(sets=("guest.memroy=1G",)), "--set guest.memroy: unknown key; did you mean 'memory'?"),
+        (Options(sets=("blocks=many",)), "--set blocks: 'many' is no whole number"),
+        (Options(sets=("workloads.5.touch=1%",)), "--set workloads.5.touch: no entry '5'; valid: cycle, small"),
+        (Options(sets=("workloads.0.touch=900%",)), "--set workloads.0.touch: '900%' is no share"),
+        (Options(sets=("guest={memory: 1G, vcpus: 0}",)), "--set guest: vcpus: 0 is too small"),
+        (Options(sets=("variants.lab.blocks=1",)), "--set variants: cannot be set here"),
+        (Options(sets=("arms.1.mem_lock=true",)), "mine.yaml:4: arms.1: 'reporting' is a shipped arm with other"),
+        (Options(blocks=0), "--blocks: 0 is too small; write a whole number from 1"),
+        (Options(seed=-1), "--seed: -1 is too small"),
+        (Options(arms=("non",)), "--arm: unknown arm 'non'; did you mean 'none'? valid: none, reporting, order-0"),
+        (Options(workloads=("big",)), "--workload: unknown workload 'big'; valid: cycle, small"),
+    ],
+)
+def test_a_wrong_option_is_named(options: Options, message: str) -> None:
+    assert refused(options).startswith(message)
+
+
+def test_the_early_check_passes_what_fits_one_accelerator_and_refuses_what_fits_none() -> None:
+    fits_lab_only = Options(sets=("workloads.cycle.sentinel=2G",))
+    assert "more than the guest's 512 MiB" in refused(fits_lab_only, accel="tcg")
+    precheck(plan_file(), fits_lab_only)
+    with pytest.raises(InputError, match=r"^--set blocks: "):
+        precheck(plan_file(), Options(sets=("blocks=none",)))
+
+
+def test_the_reference_stays_whatever_arm_is_selected() -> None:
+    plan = resolve(plan_file(), "tcg", Options(arms=("reporting",)))
+    assert [arm.name for arm in plan.arms] == ["none", "reporting"]
+    plan = resolve(plan_file(), "tcg", Options(arms=("order-0",), sets=("reference=reporting",)))
+    assert [arm.name for arm in plan.arms] == ["reporting", "order-0"]
+
+
+def test_a_guest_must_fit_into_what_the_host_has_free() -> None:
+    plan = resolve(plan_file(), "kvm")
+    check_memory(plan, Host("local"), 8 * GIB + 128 * MIB)
+    with pytest.raises(InputError) as caught:
+        check_memory(plan, Host("local"), 8 * GIB)
+    assert str(caught.value) == (
+        "mine.yaml:20: variants.lab.guest.memory: 8 GiB for the guest + 128 MiB for QEMU = 8.12 GiB, "
+        "but host local has 8 GiB free (MemAvailable); write at most 8064M"
+    )
+
+
+def test_a_guest_must_fit_into_what_hosts_yaml_allows() -> None:
+    plan = resolve(plan_file(), "tcg", Options(sets=("guest.memory=2G",)))
+    with pytest.raises(InputError, match=r"^--set guest\.memory: .* host lab has 1 GiB for guests \(memory in its"):
+        check_memory(plan, Host("lab", memory_bytes=GIB), 64 * GIB)
+    check_memory(plan, Host("lab", memory_bytes=3 * GIB), 64 * GIB)
+    with pytest.raises(InputError, match=r"has 1 GiB free"):
+        check_memory(plan, Host("lab", memory_bytes=3 * GIB), GIB)
+
+
+def test_what_is_wrong_with_an_arm_on_the_host_is_shown_where_the_arm_stands() -> None:
+    error = arm_error(resolve(plan_file(), "tcg"), "order-0", "kernel", "no kernel")
+    assert str(error) == "mine.yaml:5: arms.2.kernel: no kernel"
+
+
+def test_a_resolved_plan_is_the_same_after_writing_and_reading(tmp_path: Path) -> None:
+    options = Options(sets=("workloads.0.touch=33.3%", "sample_hz=12.5"), arms=("none", "order-0"), blocks=2, seed=99)
+    for accel in ("tcg", "kvm"):
+        plan = resolve(plan_file(), accel, options)
+        assert reloaded(plan, tmp_path) == plan
+
+
+@given(
+    st.floats(0.01, 0.5, allow_nan=False),
+    st.integers(1, 50),
+    st.floats(0, 100),
+    st.text("abc: #'\"é\n-", max_size=10),
+)
+def test_any_values_survive_writing(share: float, blocks: int, hold_s: float, question: str) -> None:
+    plan = resolve(plan_file(), "tcg", Options(blocks=blocks))
+    cell = plan.cells[0]
+    changed = Plan(
+        **{
+            **{name: getattr(plan, name) for name in plan.__dataclass_fields__},
+            "question": question,
+            "cells": (type(cell)(cell.name, cell.workload, {**cell.params, "touch": share, "hold_s": hold_s}),),
+        }
+    )
+    again = resolve(PlanFile(spelled_out(parse(dump_plan(changed).encode(), "plan.yaml"))), "tcg")
+    assert again == changed

@@ -1,0 +1,292 @@
+"""The page of a run: what a reader finds on it, for whole, partial and hostile runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from synthetic_run import Boot, Shape, edit_json, write_run
+
+from bench.errors import InputError
+from reports.page import render
+
+VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect"}
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x1b[31m $x^2$ #010101 \ud800"
+
+
+class Reader(HTMLParser):
+    """The page's elements, ids and text; fails on a tag that is closed by another."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.elements if name == tag]
+
+
+def rendered(run: Path) -> Reader:
+    return Reader(render(run).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run") / "quick")
+
+
+@pytest.fixture(scope="module")
+def page(quick: Path) -> Reader:
+    return rendered(quick)
+
+
+def test_the_verdict_comes_first_in_the_words_of_the_analysis(quick: Path, page: Reader) -> None:
+    sentence = json.loads((quick / "analysis.json").read_text())["verdict"]["text"]
+    assert "95 % interval" in sentence
+    assert page.text.index(sentence) < page.text.index("Metrics Figures")
+
+
+def test_every_metric_of_the_analysis_has_a_row_with_its_verdict(quick: Path, page: Reader) -> None:
+    for metric in json.loads((quick / "analysis.json").read_text())["cells"][0]["metrics"]:
+        assert f"{metric['metric']} :" in page.text
+        assert metric["verdict"] in page.text
+
+
+def test_the_values_of_each_block_are_on_the_page(quick: Path, page: Reader) -> None:
+    metrics = json.loads((quick / "analysis.json").read_text())["cells"][0]["metrics"]
+    blocks = next(row for row in metrics if row["metric"] == "residual_bytes")["reference_blocks"]
+    shown = " ".join(f"{value / 2**20:.0f} MiB" for value in blocks)
+    assert f"none {shown} reporting" in page.text
+
+
+def test_an_arm_that_returned_nothing_says_so_instead_of_a_zero(page: Reader) -> None:
+    assert page.text.count("returned nothing, so there is no time") >= 3
+    assert "none: nothing came back" in page.text
+
+
+def test_the_footprint_is_shown_against_both_denominators(page: Reader) -> None:
+    assert re.search(r"\d MiB · [\d.]+ % of the guest · [\d.]+ % of none", page.text)
+
+
+def test_environment_command_and_provenance_are_told(page: Reader) -> None:
+    for words in (
+        "AMD EPYC 7B13",
+        "6.1.0-56-cloud-amd64",
+        "page_reporting_order",
+        "free-page-reporting=on",
+        "-append 'console=ttyS0",
+        "missed 6 of",
+        "local.cycle.b003.reporting",
+        "series/local.cycle.b001.none.csv.gz",
+        "seed 7",
+    ):
+        assert words in page.text
+
+
+def test_commands_differ_only_in_what_the_arms_differ_in(page: Reader) -> None:
+    added = page.text.split("added: ")[1:]
+    assert len(added) == 1
+    assert added[0].startswith("-device virtio-balloon-pci,id=balloon,free-page-reporting=on")
+    assert "removed: " not in page.text
+
+
+def test_times_under_emulation_are_marked_in_tables_tiles_and_figures(page: Reader) -> None:
+    time_like = ("Touching the memory again", "First touch", "QEMU's CPU time after the free", "Start until READY")
+    for title in time_like:
+        assert f"{title} † (emulated)" in page.text
+    assert "Still resident after the free †" not in page.text
+    assert re.search(r"×[\d.]+ † \(emulated\) the time to touch it again", page.text)
+    assert page.text.count("† emulated CPU") == 4, "two figures of times, each wide and narrow"
+    assert any(attrs.get("id") == "emulated" for _, attrs in page.elements)
+
+
+def test_times_under_kvm_are_not_marked(tmp_path: Path) -> None:
+    found = rendered(write_run(tmp_path / "run", Shape(accel="kvm", blocks=1)))
+    assert "†" not in found.text
+    assert "mulated" not in found.text
+
+
+def test_the_page_loads_nothing_and_runs_nothing(quick: Path, page: Reader) -> None:
+    tags = {tag for tag, _ in page.elements}
+    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    text = (quick / "report.html").read_text(encoding="utf-8")
+    assert "default-src 'none'" in text
+    assert not re.search(r"@import|url\((?!#)|https?://", text)
+    for _, attrs in page.elements:
+        assert not any(name.startswith("on") for name in attrs)
+
+
+def test_ids_are_unique_and_every_link_inside_the_page_has_its_target(page: Reader) -> None:
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    links = [str(attrs.get("href")) for attrs in page.all("a") + page.all("use")]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+
+
+def test_links_to_files_lead_to_files(quick: Path, page: Reader) -> None:
+    links = [str(attrs["href"]) for attrs in page.all("a") if not str(attrs["href"]).startswith("#")]
+    assert len(links) == 3 + 6 + 6
+    assert all((quick / link).is_file() for link in links)
+
+
+def test_headings_tables_and_figures_are_accessible(page: Reader) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert all(attrs.get("scope") for attrs in page.all("th"))
+    pictures = page.all("svg")
+    assert len(pictures) == 10
+    assert all(attrs["role"] == "img" and len(str(attrs["aria-label"])) > 40 for attrs in pictures)
+
+
+def test_figures_take_their_colours_from_the_page(quick: Path) -> None:
+    pictures = re.findall(r"<svg.*?</svg>", (quick / "report.html").read_text(encoding="utf-8"), re.DOTALL)
+    for found in pictures:
+        assert "var(--arm1)" in found
+        assert not re.search(r"(?:fill|stroke|color): #", found)
+        assert "DejaVu" not in found
+
+
+def test_the_same_run_gives_the_same_bytes_and_leaves_no_other_file(quick: Path) -> None:
+    before = sorted(path.name for path in quick.rglob("*"))
+    first = render(quick).read_bytes()
+    assert render(quick).read_bytes() == first
+    assert sorted(path.name for path in quick.rglob("*")) == sorted({*before, "report.html"})
+
+
+def test_lost_boots_are_named_with_their_evidence(tmp_path: Path) -> None:
+    def lose(boot: Boot) -> Boot:
+        if (boot["arm"], boot["block"]) != ("reporting", 2):
+            return boot
+        return boot | {
+            "status": "invalid",
+            "reason": "mechanism not seen",
+            "evidence": ["discarded 0 bytes", "mlock on"],
+        }
+
+    found = rendered(write_run(tmp_path / "run", Shape(edit=lose)))
+    assert "1 boot lost" in found.text
+    assert "local.cycle.b002.reporting : mechanism not seen Evidence discarded 0 bytes mlock on" in found.text
+    assert "2 complete blocks" in found.text
+
+
+def test_phases_that_did_not_settle_are_listed(tmp_path: Path) -> None:
+    def unsettle(boot: Boot) -> Boot:
+        for phase in boot["phases"]:
+            if (phase["name"], phase["iteration"], boot["block"]) == ("settle", 1, 1):
+                phase["result"] = {"settled": False}
+        return boot
+
+    found = rendered(write_run(tmp_path / "run", Shape(blocks=1, edit=unsettle)))
+    assert "local.cycle.b001.reporting: settle, iteration 2" in found.text
+
+
+def test_a_run_with_failed_boots_only_still_has_a_page(tmp_path: Path) -> None:
+    def fail(boot: Boot) -> Boot:
+        nothing = {"values": {}, "warmups": {}, "phases": [], "guest": {}, "argv": [], "sampler": {}, "series": ""}
+        return boot | nothing | {"status": "failed", "reason": "never said READY", "evidence": ["Kernel panic"]}
+
+    found = rendered(write_run(tmp_path / "run", Shape(edit=fail)))
+    assert "6 boots lost" in found.text
+    assert "Kernel panic" in found.text
+    assert "Nothing to draw" in found.text
+    assert not found.all("svg")
+
+
+def test_a_run_that_has_only_begun_has_a_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    for name in ("analysis.json", "boots.jsonl"):
+        (run / name).unlink()
+    shutil.rmtree(run / "series")
+    found = rendered(run)
+    assert "No boot has finished yet; 6 are planned" in found.text
+    assert found.text.count("not run") == 6
+
+
+def test_a_run_that_was_killed_shows_what_it_has(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "analysis.json").unlink()
+    whole = (run / "boots.jsonl").read_bytes()
+    (run / "boots.jsonl").write_bytes(whole[: whole.index(b"\n") + 500])
+    series = next((run / "series").glob("*b001.none*"))
+    series.write_bytes(series.read_bytes()[:-200])
+    found = rendered(run)
+    assert "boots.jsonl, line 2: not a whole line" in found.text
+    assert f"{series.name}: " in found.text
+    assert "nothing was compared yet" in found.text
+    assert "1 of 6 boots can be used" in found.text
+    assert len(found.all("svg")) >= 2, "what could be read of the series is drawn"
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"run\.json"):
+        render(tmp_path)
+
+
+def test_hostile_strings_are_shown_and_do_nothing(tmp_path: Path) -> None:
+    long = "A" * 10_000
+
+    def poison(boot: Boot) -> Boot:
+        boot |= {"host": HOSTILE, "cell": HOSTILE, "reason": HOSTILE, "evidence": [HOSTILE, long]}
+        boot["arm"] = f"{boot['arm']}{HOSTILE}"
+        boot["host_facts"] |= {HOSTILE: HOSTILE, "kernel": long}
+        boot["guest"]["kernel_version"] = HOSTILE
+        boot["argv"].append(HOSTILE)
+        return boot | ({"status": "failed"} if boot["block"] == 2 else {})
+
+    run = write_run(tmp_path / "run", Shape(edit=poison))
+
+    def poison_run(data: dict[str, object]) -> None:
+        data |= {"question": HOSTILE, "plan": HOSTILE, "arms": [f"none{HOSTILE}", f"reporting{HOSTILE}"]}
+        data |= {"reference": f"none{HOSTILE}", "started": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+
+    edit_json(run / "run.json", poison_run)
+    found = rendered(run)
+    assert not {tag for tag, _ in found.elements} & {"script", "img"}
+    assert not any(name.startswith("on") for _, attrs in found.elements for name in attrs)
+    assert "<script>alert(1)</script>" in found.text
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert not re.search("[\u202e\x1b]", page)
+    assert "\\u202e\\u001b[31m $x^2$ #010101 \\ud800" in found.text
+    assert long not in page
+    assert len(found.all("svg")) >= 8
+
+
+def test_a_series_path_that_leaves_the_run_folder_is_not_read(tmp_path: Path) -> None:
+    outside = write_run(tmp_path / "other", Shape(blocks=1))
+
+    def escape(boot: Boot) -> Boot:
+        return boot | {"series": f"../other/{boot['series']}"}
+
+    found = rendered(write_run(tmp_path / "run", Shape(blocks=1, edit=escape)))
+    assert outside.exists()
+    assert "no series file is named" in found.text
+    assert "Resident memory over time" not in found.text
