@@ -82,7 +82,7 @@ def show(title: str, unit: str, values: dict[str, list[float]], best: Callable[[
         print(f"  {name:<20}{figures}   {ratios:<22} {best(side) / best(base):.3f}")
 
 
-def main(rounds: int) -> None:
+def main(rounds: int = 15) -> None:
     """Measure and print everything."""
     load = os.getloadavg()[0]
     print(f"{rounds} rounds, {os.cpu_count()} CPUs, load {load:.2f}, clock reading {memtouch.clock_cost_ns()} ns")
@@ -111,4 +111,4 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    main(*map(int, sys.argv[1:2]))

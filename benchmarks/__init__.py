@@ -1,0 +1,1 @@
+"""Run by hand or nightly, never as timed tests: `python -m benchmarks`."""
