@@ -55,6 +55,8 @@ class LabError(BenchError):
     """The lab failed, not the thing under test. Shows host, command and the last lines seen."""
 
     exit_code = 5
+    host = ""
+    evidence: tuple[str, ...] = ()
 
     def __init__(self, host: str, message: str, command: Sequence[str] = (), evidence: Sequence[str] = ()) -> None:
         lines = [f"host {host}: {message}"]

@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ class RunFolder:
             self._write_series(self.path / boot["series"], rows)
             for name, text in logs.items():
                 self.write_text(f"log/{boot['boot']}.{name}.txt", text)
-            self._append_line(json.dumps(boot, ensure_ascii=False).encode() + b"\n")
+            self._append_line(json.dumps(_finite(boot), ensure_ascii=False, allow_nan=False).encode() + b"\n")
         except OSError as error:
             raise LabError(
                 "controller", f"{self.path}: boot {boot['boot']} cannot be saved: {error.strerror}"
@@ -131,6 +132,15 @@ class RunFolder:
             path.relative_to(self.path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
         }
         self.write_json("manifest.json", {**self.run, "files": digests})
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: what is not finite was not measured."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _replace(path: Path, data: bytes) -> None:

@@ -1,9 +1,9 @@
 """The host side's one entry: a request line on stdin, records on stdout and nothing else there, the log on stderr.
 
-    python3 fpr-host-<sha256>.pyz < request
+    (echo REQUEST; cat) | python3 fpr-host-<sha256>.pyz
 
-The first line is a Job or an Ask (bench.wire.job). stdin stays open while the work lasts; when it closes, the guests
-end. SIGTERM, SIGINT and SIGHUP do the same.
+The first line is a Job or an Ask (bench.wire.job). stdin is a pipe or a socket and stays open while the work lasts;
+when it closes, the guests end. SIGTERM, SIGINT and SIGHUP do the same.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PREFIX = "fpr-boot-"
+# Where TMPDIR is too long a path for a socket.
+FALLBACK_BASE = Path("/tmp")  # noqa: S108 - mkdtemp makes a private one in it
 # sun_path holds 108 bytes; "/console" is the longest name in the folder.
 _PATH_LIMIT = 108 - len("/console") - 1
 
@@ -17,7 +19,7 @@ _PATH_LIMIT = 108 - len("/console") - 1
 @contextlib.contextmanager
 def private_folder() -> Iterator[Path]:
     """A new folder, mode 0700, short enough for unix sockets; named by this process, so that `prune` can find it."""
-    for base in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp makes a private one in it
+    for base in (Path(tempfile.gettempdir()), FALLBACK_BASE):
         folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=base))
         if len(str(folder)) < _PATH_LIMIT:
             break

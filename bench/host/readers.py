@@ -6,10 +6,12 @@ A reader gives (source, name, value) triples; a counter that this host does not 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Optional
+
+from bench.host.procfile import ProcFile
 
 Triple = tuple[str, str, float]
 
@@ -52,13 +54,19 @@ STATUS_NAMES = {
     "VmSwap": "swap_bytes",
     "HugetlbPages": "hugetlb_bytes",
 }
+_SWAP_NAMES = frozenset(["SwapTotal", "SwapFree"])
 
 
-def parse_colon_table(text: str) -> dict[str, int]:
-    """`Name:   123 kB` lines (meminfo, status, smaps_rollup) as bytes, or plain numbers where there is no kB."""
+def parse_colon_table(text: str, names: Optional[Container[str]] = None) -> dict[str, int]:
+    """`Name:   123 kB` lines (meminfo, status, smaps_rollup) as bytes, or plain numbers where there is no kB.
+
+    names: only these are looked at, None for all.
+    """
     table = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
+        if names is not None and name not in names:
+            continue
         words = rest.split()
         if words and words[0].isdigit():
             table[name.strip()] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
@@ -75,11 +83,11 @@ class VmstatReader:
     """Host-wide swap, THP and compaction counters."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._path = root / "proc/vmstat"
+        self._file = ProcFile(root / "proc/vmstat")
 
     def read(self) -> Iterator[Triple]:
-        for line in self._path.read_text().splitlines():
-            name, _, value = line.partition(" ")
+        words = self._file.text().split()
+        for name, value in zip(words[::2], words[1::2]):
             if name in VMSTAT_NAMES:
                 yield ("vmstat", name, float(value))
 
@@ -88,12 +96,11 @@ class MeminfoReader:
     """Host-wide memory, in bytes."""
 
     def __init__(self, root: Path = Path("/")) -> None:
-        self._path = root / "proc/meminfo"
+        self._file = ProcFile(root / "proc/meminfo")
 
     def read(self) -> Iterator[Triple]:
-        for name, value in parse_colon_table(self._path.read_text()).items():
-            if name in MEMINFO_NAMES:
-                yield ("meminfo", name if name.startswith("HugePages") else f"{name}_bytes", float(value))
+        for name, value in parse_colon_table(self._file.text(), MEMINFO_NAMES).items():
+            yield ("meminfo", name if name.startswith("HugePages") else f"{name}_bytes", float(value))
 
 
 class PressureReader:
@@ -101,13 +108,13 @@ class PressureReader:
 
     def __init__(self, root: Path = Path("/")) -> None:
         folder = root / "proc/pressure"
-        self._paths = [path for path in (folder / "memory", folder / "cpu", folder / "io") if _readable(path)]
+        self._files = {name: ProcFile(folder / name) for name in ("memory", "cpu", "io") if _readable(folder / name)}
 
     def read(self) -> Iterator[Triple]:
-        for path in self._paths:
-            for line in path.read_text().splitlines():
+        for name, file in self._files.items():
+            for line in file.text().splitlines():
                 kind, _, rest = line.partition(" ")
-                yield ("psi", f"{path.name}_{kind}_us", float(rest.rpartition("total=")[2]))
+                yield ("psi", f"{name}_{kind}_us", float(rest.rpartition("total=")[2]))
 
 
 class CgroupReader:
@@ -122,11 +129,12 @@ class CgroupReader:
 
     def __init__(self, pid: int, root: Path = Path("/")) -> None:
         folder = _memory_cgroup(pid, root)
-        self._files = [(folder / name, label) for name, label in self._FILES.items() if (folder / name).exists()]
+        found = {folder / name: label for name, label in self._FILES.items()}
+        self._files = [(ProcFile(path), label) for path, label in found.items() if path.exists()]
 
     def read(self) -> Iterator[Triple]:
-        for path, label in self._files:
-            yield ("cgroup", label, float(path.read_text()))
+        for file, label in self._files:
+            yield ("cgroup", label, float(file.text()))
 
 
 def _readable(path: Path) -> bool:
@@ -157,22 +165,27 @@ class ProcessReader:
     """
 
     def __init__(self, pid: int, vcpu_tids: Iterable[int], root: Path = Path("/")) -> None:
-        self._folder = root / f"proc/{pid}"
+        self._status = ProcFile(root / f"proc/{pid}/status")
+        self._tasks = root / f"proc/{pid}/task"
+        self._schedstats: dict[int, ProcFile] = {}
         self._kinds = {pid: "main", **dict.fromkeys(vcpu_tids, "vcpu")}
         self._cpu_ns: dict[int, int] = {}
 
     def read(self) -> Iterator[Triple]:
-        status = parse_colon_table((self._folder / "status").read_text())
+        status = parse_colon_table(self._status.text(), STATUS_NAMES)
         for name, label in STATUS_NAMES.items():
             if name in status:
                 yield ("qemu", label, float(status[name]))
         yield from self._cpu()
 
     def _cpu(self) -> Iterator[Triple]:
-        for thread in (self._folder / "task").iterdir():
+        for name in os.listdir(self._tasks):  # noqa: PTH208 - no objects twenty times a second
+            number = int(name)
             # A thread may end between the two calls; what it used is kept from the tick before.
             with suppress(FileNotFoundError, ProcessLookupError):
-                self._cpu_ns[int(thread.name)] = int((thread / "schedstat").read_text().split()[0])
+                if number not in self._schedstats:
+                    self._schedstats[number] = ProcFile(self._tasks / name / "schedstat")
+                self._cpu_ns[number] = int(self._schedstats[number].text().split()[0])
         if not self._cpu_ns:
             return
         totals = {"main": 0, "vcpu": 0, "other": 0}
@@ -191,8 +204,8 @@ class RamReader:
     """
 
     def __init__(self, pid: int, backing: str, memory_bytes: int, root: Path = Path("/")) -> None:
-        self._status = root / f"proc/{pid}/status"
-        self._meminfo = root / "proc/meminfo"
+        self._status = ProcFile(root / f"proc/{pid}/status")
+        self._meminfo = ProcFile(root / "proc/meminfo")
         self._hugetlb = backing == "hugetlb"
         self._file = None if backing == "anonymous" else _find_memfd(root / f"proc/{pid}/fd", memory_bytes)
 
@@ -204,17 +217,17 @@ class RamReader:
     def now(self) -> tuple[int, int]:
         """(resident, swapped) in bytes."""
         if self._file is None:
-            status = parse_colon_table(self._status.read_text())
+            status = parse_colon_table(self._status.text(), STATUS_NAMES)
             return status["RssAnon"], status["VmSwap"]
         allocated = os.stat(self._file).st_blocks * 512
         swapped = 0 if self._hugetlb else self._swapped(allocated)
         return allocated - swapped, swapped
 
     def _swapped(self, allocated: int) -> int:
-        host = parse_colon_table(self._meminfo.read_text())
+        host = parse_colon_table(self._meminfo.text(), _SWAP_NAMES)
         if host.get("SwapTotal", 0) == host.get("SwapFree", 0):
             return 0
-        return max(0, allocated - parse_colon_table(self._status.read_text())["RssShmem"])
+        return max(0, allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssShmem"])
 
 
 def _find_memfd(folder: Path, memory_bytes: int) -> Path:

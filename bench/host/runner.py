@@ -21,7 +21,7 @@ from qemu.qmp.error import QMPError
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.guest import GuestError
 from bench.host.initrd import build_initrd
-from bench.host.private import private_folder, prune
+from bench.host.private import FALLBACK_BASE, private_folder, prune
 from bench.host.process import Qemu, spawn
 from bench.host.qemu import qemu_argv
 from bench.wire.job import Job
@@ -48,7 +48,8 @@ class _Outcome:
 
 async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> bool:
     """Boots, runs and ends one guest; True when every phase was run. `gone` is set when nobody listens any more."""
-    prune(Path(tempfile.gettempdir()))
+    for base in {Path(tempfile.gettempdir()), FALLBACK_BASE}:
+        prune(base)
     try:
         initrd = build_initrd(Path(job.paths.image), job.paths.modules, cache)
     except (OSError, ValueError) as error:

@@ -95,7 +95,7 @@ def test_the_verdict_of_the_shipped_plans_is_on_residency() -> None:
 def test_return_has_a_small_variant_for_emulation_and_a_large_one_for_a_lab() -> None:
     emulated, lab = (resolve(load_plan("return"), accel) for accel in ("tcg", "kvm"))
     assert (emulated.variant, lab.variant) == ("emulated", "lab")
-    assert (emulated.guest.memory_bytes, lab.guest.memory_bytes) == (512 * MIB, 32 * GIB)
+    assert (emulated.guest.memory_bytes, lab.guest.memory_bytes) == (640 * MIB, 32 * GIB)
     assert lab.guest.vcpus == 8
     assert lab.cells[0].params["settle_max_s"] == 90
 

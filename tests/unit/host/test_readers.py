@@ -186,6 +186,7 @@ def test_this_process_uses_processor_time_that_only_grows() -> None:
 
 
 def test_anonymous_memory_is_the_anonymous_part_of_the_process(process: Path) -> None:
+    (process / "proc/meminfo").write_text("MemTotal: 1 kB\n")
     rows = list(RamReader(PID, "anonymous", MEMORY_BYTES, process).read())
     assert rows == [("ram", "resident_bytes", 82944.0 * KIB), ("ram", "swapped_bytes", 4.0 * MIB)]
 
