@@ -11,6 +11,7 @@ import random
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -189,7 +190,9 @@ def _execute(folder: RunFolder, session: LocalSession, plan: Plan, jobs: Sequenc
         _finish(folder)
         raise Interrupted(f"interrupted; finish it with: bench run --resume {shlex.quote(str(folder.path))}") from None
     except LabError:
-        _finish(folder)
+        # What stopped the run (a full disk) may stop this too; the first cause is the one to tell.
+        with suppress(LabError):
+            _finish(folder)
         raise
     verify_outcome(_finish(folder), session.name)
 
@@ -201,9 +204,15 @@ def _finish(folder: RunFolder) -> dict[str, Any]:
     from reports.page import render
 
     _say("comparing the arms and rendering the report")
-    analysis = conclude(folder)
-    page = render(folder.path)
-    folder.seal()
+    try:
+        analysis = conclude(folder)
+        page = render(folder.path)
+        folder.seal()
+    except OSError as error:
+        advice = "every finished boot is in boots.jsonl; `bench report RUN` makes the report once there is room"
+        raise LabError(
+            "controller", f"{folder.path}: the report cannot be written: {error.strerror}; {advice}"
+        ) from error
     print(verdict_table(analysis), file=sys.stderr)
     print(f"report: {page}", file=sys.stderr)
     print(folder.path, flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.controller.arms import ARMS
 from bench.controller.inventory import load_inventory
 from bench.controller.plan import shipped_plans
+from bench.controller.store import RunFolder
 from bench.wire.metrics import METRICS
 from workloads.catalog import WORKLOADS
 
@@ -80,15 +80,16 @@ def _hosts() -> Rows:
 def _runs() -> Rows:
     rows = []
     for file in sorted(Path("results").glob("*/run.json")):
-        run = json.loads(file.read_text())
-        done = (file.parent / "manifest.json").exists()
+        folder = RunFolder(file.parent)
+        run = folder.run
+        ended = {(boot["cell"], boot["arm"], boot["block"]) for boot in folder.boots() if boot["status"] != "failed"}
         rows.append(
             {
                 "run": str(file.parent),
                 "plan": run["plan"],
                 "accel": run["accel"],
                 "started": run["started"],
-                "state": "complete" if done else "partial",
+                "boots": f"{len(ended)} of {len(run['schedule'])}",
             }
         )
     return rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import resource
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,3 +181,18 @@ def test_a_second_seal_covers_what_came_since_the_first(folder: RunFolder) -> No
     folder.seal()
     manifest = json.loads((folder.path / "manifest.json").read_text())
     assert "boots.jsonl" in manifest["files"]
+
+
+def test_a_boot_that_does_not_fit_on_the_disk_is_said_and_the_boots_before_it_stay(folder: RunFolder) -> None:
+    folder.append_boot(boot("a"), [], {})
+    before = (folder.path / "boots.jsonl").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # what a full disk does to a file, without one
+    try:
+        with pytest.raises(LabError, match="boot b cannot be saved: File too large"):
+            folder.append_boot(boot("b"), [], {"console": "x" * 5000})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (folder.path / "boots.jsonl").read_bytes() == before
+    folder.append_boot(boot("b"), [], {"console": "x" * 5000})
+    assert [line["boot"] for line in folder.boots()] == ["a", "b"]
