@@ -180,7 +180,8 @@ def _row(run: Run, row: Json, blocks: Sequence[Any]) -> Row:
         effect=words.effect(row),
         change=words.percent_change(effect) if row.get("kind") == "ratio" else "",
         interval=words.interval(row),
-        word=word,
+        # A badge without a word has no colour.
+        word=word if words.label(row) != words.NOTHING else "",
         label=words.label(row),
         why=str(row.get("why") or ""),
         details=_details(row),
