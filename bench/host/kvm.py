@@ -58,8 +58,10 @@ def _closed(root: Path) -> str:
     device = root / "dev/kvm"
     if not device.exists():
         return "/dev/kvm is not there"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return "/dev/kvm cannot be opened by this user (group kvm)"
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        return f"/dev/kvm cannot be opened: {error.strerror} (is this user in group kvm?)"
     return ""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,9 +77,10 @@ def test_without_the_device_no_guest_is_booted(root: Path) -> None:
     assert not (root / "cache").exists(), "an answer without a boot is not kept: it may change at any time"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root opens every file")
-def test_a_device_that_this_user_may_not_open_needs_no_boot(root: Path) -> None:
-    (root / "dev/kvm").chmod(0)
+def test_a_device_that_cannot_be_opened_needs_no_boot(root: Path) -> None:
+    # A folder in its place: nobody opens that for writing, root neither.
+    (root / "dev/kvm").unlink()
+    (root / "dev/kvm").mkdir()
     assert "cannot be opened" in probe_kvm(never, root / "cache", "7.2.22", root=root).reason
 
 
