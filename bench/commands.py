@@ -27,10 +27,10 @@ from bench.controller.schedule import estimate_s, schedule
 from bench.controller.session import LocalSession
 from bench.controller.store import SCHEMA, RunFolder, check_destination
 from bench.errors import InputError, Interrupted, LabError
-from bench.host.doctor import Finding
 from bench.host.qemu import qemu_argv
 from bench.wire.cache import cache_folder
 from bench.wire.codec import from_json, to_json
+from bench.wire.finding import Finding
 from bench.wire.job import Arm, Job, Paths
 
 RESULTS = Path("results")
@@ -119,11 +119,15 @@ def open_lab(host: Host, accel: str) -> Lab:
     image = build_image(cache)
     session = LocalSession(host.name, build_bundle(cache))
     _say(f"asking {host.name} for QEMU, guest kernel and accelerator")
+    return Lab(host, session, _ask(session, host, "resolve", accel=accel, image=str(image)))
+
+
+def _ask(session: LocalSession, host: Host, what: str, **args: str) -> dict[str, Any]:
+    """The host's answer about the files of its entry. A wrong one is shown at its line of hosts.yaml."""
     try:
-        answer = session.ask("resolve", accel=accel, image=str(image), **_files(host))
+        return session.ask(what, **args, **_files(host))
     except InputError as error:
         raise host.error(error.key, str(error)) if error.key else error from error
-    return Lab(host, session, answer)
 
 
 def _files(named: Host | Arm) -> dict[str, str]:
@@ -156,7 +160,7 @@ def doctor(hosts: Sequence[str], hosts_file: Path | None, *, as_json: bool) -> i
         image = build_image(cache)
         session = LocalSession(host.name, build_bundle(cache))
         _say(f"{host.name}: examining, booting canary guests")
-        answer = session.ask("doctor", accel=host.accel, image=str(image), **_files(host))
+        answer = _ask(session, host, "doctor", accel=host.accel, image=str(image))
         reports[host.name] = [from_json(Finding, finding) for finding in answer["findings"]]
     if as_json:
         print(json.dumps(doctor_page.as_json(reports), indent=1))

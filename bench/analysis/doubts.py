@@ -102,7 +102,7 @@ def robust_and_mean(metric: str, where: str) -> Doubt:
 
 
 def unsettled(where: str, boots: Sequence[str]) -> Doubt:
-    names = ", ".join(boots[:3]) + (" …" if len(boots) > 3 else "")
+    names = _some(boots)
     return Doubt(
         "unsettled",
         f"{where}: residency had not come to rest at the end of the settle phase in {len(boots)} boots ({names}). "
@@ -119,7 +119,7 @@ def emulated() -> Doubt:
 
 
 def retries(boots: Sequence[str]) -> Doubt:
-    names = ", ".join(boots[:3]) + (" …" if len(boots) > 3 else "")
+    names = _some(boots)
     return Doubt(
         "retries",
         f"{len(boots)} boots were repeated after a failure ({names}). A repeated boot is no longer back to back with "
@@ -128,7 +128,7 @@ def retries(boots: Sequence[str]) -> Doubt:
 
 
 def not_usable(status: str, boots: Sequence[str]) -> Doubt:
-    names = ", ".join(boots[:3]) + (" …" if len(boots) > 3 else "")
+    names = _some(boots)
     return Doubt(
         f"{status}-boots",
         f"{len(boots)} boots are {status} and count in no comparison ({names}). "
@@ -138,3 +138,8 @@ def not_usable(status: str, boots: Sequence[str]) -> Doubt:
 
 def one_sided(metric: str, where: str, missing: str) -> Doubt:
     return Doubt("not-measured", f"{where}: {metric} is a blocking metric, but has no value in arm {missing}.")
+
+
+def _some(boots: Sequence[str]) -> str:
+    """The first three by name."""
+    return ", ".join(boots[:3]) + (" …" if len(boots) > 3 else "")

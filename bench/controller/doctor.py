@@ -4,38 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.wire.finding import ORDER, Finding
+
 SCHEMA = 1
-ORDER = ("error", "warn", "info", "ok")
 _STYLES = {"error": "bold red", "warn": "yellow", "info": "cyan", "ok": "green"}
-
-
-class Finding(Protocol):
-    """What a host's doctor found; see `bench.host.doctor.Finding`."""
-
-    @property
-    def severity(self) -> str:
-        """One of ORDER."""
-
-    @property
-    def what(self) -> str:
-        """What was looked at."""
-
-    @property
-    def value(self) -> str:
-        """What was seen."""
-
-    @property
-    def advice(self) -> str:
-        """Why it matters."""
-
-    @property
-    def command(self) -> str:
-        """What mends it."""
 
 
 Reports = Mapping[str, Sequence[Finding]]

@@ -108,11 +108,11 @@ def _doctor(args: Args, boot: Boot) -> dict[str, Any]:
     """args as of resolve. -> findings; what is missing is a finding too. Boots canaries where it can."""
     try:
         qemu, version = _qemu(args)
-    except (MissingError, InputError):
+    except MissingError:
         qemu = version = ""
     try:
         kernel: Optional[Kernel] = _kernel(args)
-    except (MissingError, InputError):
+    except MissingError:
         kernel = None
     found = seen = None
     if version and kernel:

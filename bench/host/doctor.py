@@ -18,6 +18,7 @@ from bench.host import packages
 from bench.host.kernels import Kernel, missing_modules
 from bench.host.knobs import KNOBS, Knob, read_text
 from bench.host.kvm import KvmAnswer
+from bench.wire.finding import ORDER, Finding
 
 UNKNOWN = "not readable here"
 MIN_QEMU = (5, 1)  # first with free-page-reporting
@@ -26,18 +27,6 @@ LOW_MEMORY_BYTES = 2**30
 LOAD_PER_CPU = 0.25
 PRESSURE_PERCENT = 1.0
 IDLE_LATENCY_US = 100
-ORDER = ("error", "warn", "info", "ok")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """severity: one of ORDER. value: as seen. command: exactly what mends it, "" where no one command does."""
-
-    severity: str
-    what: str
-    value: str
-    advice: str = ""
-    command: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from bench.host.knobs import choice, read_text
 from bench.host.readers import parse_colon_table
 
 
@@ -21,9 +22,9 @@ def host_facts(root: Path = Path("/")) -> dict[str, Any]:
         "boot_id": _text(root / "proc/sys/kernel/random/boot_id"),
         "cpu_model": _cpu_model(root),
         "virtualised": "hypervisor" in _text(root / "proc/cpuinfo").split(),
-        "thp_enabled": _chosen(root / "sys/kernel/mm/transparent_hugepage/enabled"),
-        "thp_defrag": _chosen(root / "sys/kernel/mm/transparent_hugepage/defrag"),
-        "thp_shmem_enabled": _chosen(root / "sys/kernel/mm/transparent_hugepage/shmem_enabled"),
+        "thp_enabled": choice(root / "sys/kernel/mm/transparent_hugepage/enabled"),
+        "thp_defrag": choice(root / "sys/kernel/mm/transparent_hugepage/defrag"),
+        "thp_shmem_enabled": choice(root / "sys/kernel/mm/transparent_hugepage/shmem_enabled"),
         "ksm_run": _text(root / "sys/kernel/mm/ksm/run"),
         "swappiness": _text(root / "proc/sys/vm/swappiness"),
         "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
@@ -37,15 +38,7 @@ def host_facts(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
-
-
-def _chosen(path: Path) -> str:
-    """The word in brackets of "always [madvise] never"."""
-    return _text(path).partition("[")[2].partition("]")[0]
+    return read_text(path) or ""
 
 
 def _cpu_model(root: Path) -> str:

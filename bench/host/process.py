@@ -15,7 +15,6 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Optional
 
 from bench.host.trace import is_trace, parse_line
 from bench.wire.record import Row
@@ -108,7 +107,7 @@ class Qemu:
             self.log.append(line)
 
 
-async def spawn(argv: Sequence[str], rows: Callable[[list[Row]], None], cwd: Optional[str] = None) -> Qemu:
+async def spawn(argv: Sequence[str], rows: Callable[[list[Row]], None]) -> Qemu:
     """Starts QEMU. Raises OSError where the binary cannot be run."""
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -118,7 +117,6 @@ async def spawn(argv: Sequence[str], rows: Callable[[list[Row]], None], cwd: Opt
         stderr=asyncio.subprocess.PIPE,
         preexec_fn=functools.partial(die_with, os.getpid()),
         start_new_session=True,
-        cwd=cwd,
         limit=LINE_LIMIT_BYTES,
     )
     return Qemu(process, started, rows)

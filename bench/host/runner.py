@@ -12,7 +12,7 @@ import datetime as dt
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -43,7 +43,6 @@ class _Outcome:
     reason: str = ""
     phases_done: bool = False
     boot: Optional[Boot] = None
-    evidence: list[str] = field(default_factory=list)
 
 
 async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> bool:

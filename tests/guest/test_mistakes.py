@@ -48,6 +48,14 @@ def test_a_wrong_file_on_the_host_is_shown_at_its_line(line: str, message: str, 
     assert refused(tmp_path, hosts, PLAN.replace("KERNEL", "/boot/k").replace("MEMORY", "512M")).startswith(message)
 
 
+def test_the_doctor_shows_a_wrong_file_at_its_line_too(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yaml").write_text("hosts:\n  - name: local\n    qemu: /bin/true\n")
+    argv = [sys.executable, "-m", "bench", "doctor"]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "hosts.yaml:3: hosts.0.qemu: /bin/true is no QEMU that runs" in done.stderr
+
+
 def test_an_arms_kernel_that_is_none_is_shown_at_its_line(tmp_path: Path) -> None:
     plan = PLAN.replace("KERNEL", "/etc/passwd").replace("MEMORY", "512M")
     message = refused(tmp_path, "hosts: [{name: local}]\n", plan)

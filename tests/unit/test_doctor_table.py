@@ -8,7 +8,7 @@ import pty
 import pytest
 
 from bench.controller import doctor
-from bench.host.doctor import Finding
+from bench.wire.finding import Finding
 
 OK = Finding("ok", "QEMU", "7.2.22")
 WARN = Finding("warn", "KSM run", "1", "ksmd merges pages", "echo 0 | sudo tee /sys/kernel/mm/ksm/run")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from bench.host import doctor
-from bench.host.doctor import Canary, Finding, Probes
+from bench.host.doctor import Canary, Probes
 from bench.host.kernels import Kernel
 from bench.host.knobs import KNOBS
 from bench.host.kvm import KvmAnswer
+from bench.wire.finding import Finding
 
 CPU = "sys/devices/system/cpu/"
 THP = "sys/kernel/mm/transparent_hugepage/"

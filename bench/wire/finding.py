@@ -1,0 +1,18 @@
+"""What a host's doctor found: made on the host, shown by the controller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ORDER = ("error", "warn", "info", "ok")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """severity: one of ORDER. value: as seen. command: exactly what mends it, "" where no one command does."""
+
+    severity: str
+    what: str
+    value: str
+    advice: str = ""
+    command: str = ""
