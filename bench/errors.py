@@ -12,7 +12,8 @@ Only `bench.cli` turns an exception into an exit code.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class BenchError(Exception):
@@ -42,6 +43,7 @@ class MissingError(BenchError):
 
     def __init__(self, message: str, command: str = "") -> None:
         super().__init__(f"{message}\n  run: {command}" if command else message)
+        self.message = message
         self.command = command
 
 
@@ -55,8 +57,6 @@ class LabError(BenchError):
     """The lab failed, not the thing under test. Shows host, command and the last lines seen."""
 
     exit_code = 5
-    host = ""
-    evidence: tuple[str, ...] = ()
 
     def __init__(self, host: str, message: str, command: Sequence[str] = (), evidence: Sequence[str] = ()) -> None:
         lines = [f"host {host}: {message}"]
@@ -65,6 +65,8 @@ class LabError(BenchError):
         lines += [f"  | {line}" for line in evidence]
         super().__init__("\n".join(lines))
         self.host = host
+        self.message = message
+        self.command = tuple(command)
         self.evidence = tuple(evidence)
 
 
@@ -72,3 +74,26 @@ class Interrupted(BenchError):  # noqa: N818 - an interruption is not an error
     """Ctrl-C or SIGTERM; everything finished so far is on disk."""
 
     exit_code = 130
+
+
+def parts(error: BenchError) -> dict[str, Any]:
+    """An exception as plain JSON, to be carried from a host to the controller."""
+    return {
+        "kind": type(error).__name__,
+        "message": getattr(error, "message", str(error)),
+        "key": getattr(error, "key", ""),
+        "command": getattr(error, "command", ""),
+        "evidence": list(getattr(error, "evidence", ())),
+    }
+
+
+def rebuilt(host: str, told: Mapping[str, Any]) -> BenchError:
+    """The exception that `parts` was made of, raised on `host`: a host does not know what the controller calls it."""
+    kind, message = told["kind"], told["message"]
+    if kind == "InputError":
+        return InputError(message, told["key"])
+    if kind == "MissingError":
+        return MissingError(f"host {host}: {message}", told["command"])
+    if kind == "LabError":
+        return LabError(host, message, told["command"], told["evidence"])
+    return {"InvalidError": InvalidError, "Interrupted": Interrupted}.get(kind, BenchError)(f"host {host}: {message}")

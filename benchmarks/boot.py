@@ -15,7 +15,8 @@ from bench.controller.arms import ARMS
 from bench.controller.bundle import build_bundle
 from bench.controller.collect import Collected
 from bench.controller.image import build_image
-from bench.controller.session import LocalSession
+from bench.controller.session import Session
+from bench.controller.transport import LocalTransport
 from bench.wire.cache import cache_folder
 from bench.wire.codec import from_json
 from bench.wire.job import Guest, Job, Paths, Phase
@@ -28,7 +29,7 @@ RATES_HZ = (20.0, 100.0)
 def main(boots: int = 5) -> None:
     """Prints both tables."""
     cache = cache_folder()
-    session = LocalSession("local", build_bundle(cache))
+    session = Session(LocalTransport("local"), str(build_bundle(cache)))
     answer = session.ask("resolve", qemu="", kernel="", modules="", accel="auto", image=str(build_image(cache)))
     paths, accel = from_json(Paths, answer["paths"]), answer["accel"]
     print(f"guest {answer['guest_kernel']}, QEMU {answer['qemu_version']}, {accel}, 512 MiB, 1 vCPU")

@@ -76,23 +76,24 @@ class Doubts:
 
 def host_facts(run: Run) -> Facts:
     """Facts of the lab machines; parties are the hosts."""
-    return _facts((str(boot.get("host", "")), boot.get("host_facts")) for boot in run.boots)
+    return facts((str(boot.get("host", "")), boot.get("host_facts")) for boot in run.boots)
 
 
 def guest_facts(run: Run) -> Facts:
     """Facts as the guests see themselves; parties are the arms, the reference first."""
     order = {arm: place for place, arm in enumerate(run.arms)}
     boots = sorted(run.boots, key=lambda boot: order.get(str(boot.get("arm")), 0))
-    facts = _facts((str(boot.get("arm", "")), boot.get("guest")) for boot in boots)
+    found = facts((str(boot.get("arm", "")), boot.get("guest")) for boot in boots)
     # These differ at every boot and say nothing about an environment.
-    kept = tuple(row for row in facts.differing if row[0] not in ("monotonic_ns", "uptime_s", "stages"))
-    return Facts(facts.parties, facts.same, kept)
+    kept = tuple(row for row in found.differing if row[0] not in ("monotonic_ns", "uptime_s", "stages"))
+    return Facts(found.parties, found.same, kept)
 
 
-def _facts(sources: Iterable[tuple[str, Any]]) -> Facts:
+def facts(sources: Iterable[tuple[str, Any]]) -> Facts:
+    """(party, its facts) compared; what is no object has none."""
     seen: dict[str, dict[str, list[str]]] = {}
-    for party, facts in sources:
-        for name, value in facts.items() if isinstance(facts, dict) else ():
+    for party, about in sources:
+        for name, value in about.items() if isinstance(about, dict) else ():
             text = words.fact(name, value)
             texts = seen.setdefault(name, {}).setdefault(party, [])
             if text not in texts:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from bench.analysis.series import band
 from bench.wire.units import show, show_seconds
+from reports.axes import CHAR_PX, STEPS, figure_of, label_px, note, panes, short
 from reports.data import PHASES, ArmTrace
 from reports.svg import COLOUR, WIDE, Picture, Size, colour, dashes, marker, picture
 
@@ -25,11 +25,7 @@ _SINGLES = 60
 _GRID_POINTS = 900
 _ROW_PX = 34
 _TITLE_PX = 34
-_AXIS_PX = 46
-_RIGHT_PX = 8
-_CHAR_PX = 7.5
 _SHORT_NAME = 9
-_STEPS = (1, 2, 2.5, 5, 10)
 
 
 @dataclass(frozen=True)
@@ -41,12 +37,6 @@ class Strips:
     silent: str = "no value"
 
 
-def short(name: str, size: Size) -> str:
-    """A name that fits beside an axis."""
-    longest = 14 if size.narrow else 26
-    return name if len(name) <= longest else name[: longest - 1] + "…"
-
-
 def residency(figure_id: str, traces: Sequence[ArmTrace], arms: Sequence[str], guest_mib: float | None) -> Picture:
     """Resident memory over time: median and range of each arm, single boots behind, phases below."""
 
@@ -55,7 +45,7 @@ def residency(figure_id: str, traces: Sequence[ArmTrace], arms: Sequence[str], g
         names = [trace.arm for trace in traces]
         columns = _legend_columns(names, size)
         above = 10.0 + 24 * -(-len(names) // columns)
-        top, bottom = _panes(size, [(above, 330.0), (10.0, lower)], max(54.0, _label_px(arms, size)))
+        top, bottom = panes(size, [(above, 330.0), (10.0, lower)], max(54.0, label_px(arms, size)))
         bottom.sharex(top)
         for trace in traces:
             _draw_arm(top, trace, arms.index(trace.arm))
@@ -65,36 +55,10 @@ def residency(figure_id: str, traces: Sequence[ArmTrace], arms: Sequence[str], g
         top.tick_params(axis="x", labelbottom=False, length=0)
         bottom.xaxis.set_major_locator(MaxNLocator(5 if size.narrow else 10, steps=(1, 2, 5, 10)))
         bottom.set_xlabel("seconds after the free" if size.narrow else "seconds, counted from the start of the free")
-        return _figure_of(top)
+        return figure_of(top)
 
     said = "; ".join(_fall(trace) for trace in traces)
     return picture(figure_id, "Resident memory over time", said, draw)
-
-
-def _panes(size: Size, rows: Sequence[tuple[float, float]], left: float) -> list[Axes]:
-    """Axes one below the other. rows: the gap above and the height of each, in pixels, with room for an x label below.
-
-    Laid out by hand: matplotlib's own layout draws every figure twice.
-    """
-    total = sum(gap + height for gap, height in rows) + _AXIS_PX
-    figure = Figure(figsize=size.inches(total))
-    axes, used = [], 0.0
-    for gap, height in rows:
-        used += gap + height
-        box = (left / size.width, 1 - used / total, (size.width - left - _RIGHT_PX) / size.width, height / total)
-        axes.append(figure.add_axes(box))
-    return axes
-
-
-def _figure_of(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    assert isinstance(figure, Figure)
-    return figure
-
-
-def _label_px(names: Sequence[str], size: Size) -> float:
-    """Room for the longest of some names beside an axis."""
-    return 12 + _CHAR_PX * max(len(short(name, size)) for name in names)
 
 
 def _fall(trace: ArmTrace) -> str:
@@ -125,29 +89,23 @@ def _draw_arm(ax: Axes, trace: ArmTrace, index: int) -> None:
 def _memory_axis(ax: Axes, guest_mib: float | None, size: Size) -> None:
     top = ax.dataLim.y1
     ax.axvline(0, color=COLOUR["muted"], lw=1, zorder=0)
-    _note(ax, "free", (0, 1), ("data", "axes fraction"), (4, -4), va="top")
+    note(ax, "free", (0, 1), ("data", "axes fraction"), (4, -4), va="top")
     if guest_mib and top < guest_mib < 2.5 * top:
         ax.axhline(guest_mib, color=COLOUR["muted"], lw=1, ls=(0, (1, 3)))
         words = f"guest size, {guest_mib:.0f} MiB" if size.narrow else f"configured guest size, {guest_mib:.0f} MiB"
-        _note(ax, words, (1, guest_mib), ("axes fraction", "data"), (0, 3), va="bottom", ha="right",
+        note(ax, words, (1, guest_mib), ("axes fraction", "data"), (0, 3), va="bottom", ha="right",
               color=COLOUR["muted"])  # fmt: skip
         top = guest_mib
     ax.set_ylim(0, top * 1.08 or 1)
     ax.grid(axis="y")
-    ax.yaxis.set_major_locator(MaxNLocator(5 if size.narrow else 6, steps=_STEPS))
+    ax.yaxis.set_major_locator(MaxNLocator(5 if size.narrow else 6, steps=STEPS))
     ax.set_ylabel("resident on the host, MiB" if not size.narrow else "resident, MiB")
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
 
 
-def _note(ax: Axes, text: str, at: tuple[float, float], where: tuple[str, str], shift: tuple[float, float],
-          va: str = "center", **looks: Any) -> None:  # fmt: skip
-    """Text beside a point: `shift` pixels from `at`, which is in the coordinates `where`."""
-    ax.annotate(text, at, xycoords=where, xytext=shift, textcoords="offset points", va=va, **looks)
-
-
 def _legend_columns(names: Sequence[str], size: Size) -> int:
-    widest = 70 + _CHAR_PX * max(len(short(name, size)) for name in names)
+    widest = 70 + CHAR_PX * max(len(short(name, size)) for name in names)
     return max(1, min(len(names), int(0.7 * size.width // widest)))
 
 
@@ -182,11 +140,11 @@ def strips(figure_id: str, title: str, panels: Sequence[Strips], arms: Sequence[
 
     def draw(size: Size) -> Figure:
         names = [arm for panel in panels for arm in panel.values]
-        axes = _panes(size, [(_TITLE_PX, len(panel.values) * _ROW_PX) for panel in panels], _label_px(names, size))
+        axes = panes(size, [(_TITLE_PX, len(panel.values) * _ROW_PX) for panel in panels], label_px(names, size))
         for ax, panel in zip(axes, panels, strict=True):
             _draw_panel(ax, panel, arms, size, show_value)
         _value_axis(axes, axis, log=log, size=size)
-        return _figure_of(axes[0])
+        return figure_of(axes[0])
 
     said = "; ".join(f"{panel.title}: {_said(panel, show_value)}" for panel in panels)
     return picture(figure_id, title, said, draw)
@@ -206,13 +164,13 @@ def _draw_panel(ax: Axes, panel: Strips, arms: Sequence[str], size: Size, show_v
     for row, arm in enumerate(names):
         values, index = panel.values[arm], arms.index(arm)
         if not values:
-            _note(ax, panel.silent, (0, row), ("axes fraction", "data"), (6, 0), color=COLOUR["muted"], style="italic")
+            note(ax, panel.silent, (0, row), ("axes fraction", "data"), (6, 0), color=COLOUR["muted"], style="italic")
             continue
         data = pd.DataFrame({"value": values, "row": row})
         sns.stripplot(data=data, x="value", y="row", orient="h", native_scale=True, jitter=False, ax=ax, size=9,
                       color=colour(index), alpha=0.65, marker=marker(index), linewidth=0, zorder=3)  # fmt: skip
         ax.plot([median(values)] * 2, [row - 0.32, row + 0.32], color=COLOUR["ink"], lw=2, zorder=4)
-        _note(ax, show_value(median(values)), (max(values), row), ("data", "data"), (12, 0))
+        note(ax, show_value(median(values)), (max(values), row), ("data", "data"), (12, 0))
     ax.set_yticks(range(len(names)), [short(name, size) for name in names])
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_title(panel.title)
@@ -237,7 +195,7 @@ def _value_axis(axes: Sequence[Axes], label: str, *, log: bool, size: Size) -> N
         last.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_seconds(value).replace(".0 ", " ")))
     else:
         last.set_xlim(0, high * room or 1)
-        last.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=_STEPS))
+        last.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=STEPS))
     for ax in axes:
         ax.grid(axis="x")
         ax.tick_params(axis="x", length=0)
@@ -265,7 +223,7 @@ def footprint(figure_id: str, values: Mapping[str, Sequence[float]], arms: Seque
         return f"{text} · {share.format(100 * middle / base).partition(' of ')[0]} of {name}"
 
     def draw(size: Size) -> Figure:
-        (ax,) = _panes(size, [(8, len(shown) * 64)], _label_px(list(shown), size))
+        (ax,) = panes(size, [(8, len(shown) * 64)], label_px(list(shown), size))
         for row, arm in enumerate(shown):
             index = arms.index(arm)
             points = [value / 2**20 for value in shown[arm]]
@@ -281,7 +239,7 @@ def footprint(figure_id: str, values: Mapping[str, Sequence[float]], arms: Seque
         _footprint_axis(ax, guest, size)
         ax.set_yticks([row + 0.16 for row in range(len(shown))], [short(arm, size) for arm in shown])
         ax.set_ylim(len(shown) - 0.5, -0.5)
-        return _figure_of(ax)
+        return figure_of(ax)
 
     said = "; ".join(f"arm {arm}: {words(arm, WIDE)}" for arm in shown)
     return picture(figure_id, "Footprint against both denominators", said, draw)
@@ -289,7 +247,7 @@ def footprint(figure_id: str, values: Mapping[str, Sequence[float]], arms: Seque
 
 def _footprint_axis(ax: Axes, guest: float, size: Size) -> None:
     ax.set_xlim(0, guest / 2**20)
-    ax.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=_STEPS))
+    ax.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=STEPS))
     ax.set_xlabel(
         "MiB, up to the configured size" if size.narrow else "mean resident MiB; the axis ends at the configured size"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import unicodedata
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +23,26 @@ LONGEST_TEXT = 4000
 LONGEST_NAME = 80
 # What stands under these keys is a name: it is repeated in headings, tables and figures, so it is cut short.
 _NAMES = frozenset(
-    {"arm", "arms", "boot", "cell", "code", "host", "metric", "plan", "reference", "schedule", "variant"}
-)
+    ("arm", "arms", "boot", "cell", "code", "differ", "host", "hosts", "hosts_asked", "metric", "name", "plan",
+     "reference", "schedule", "unfinished", "variant")
+)  # fmt: skip
 RAM = "ram.resident_bytes"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the files of a run folder say. analysis: {} when there is none. troubles: what could not be read."""
+    """What the files of a run folder say. analysis: {} when there is none. troubles: what could not be read.
+
+    hosts: what hosts/*.json say, by name; events: the lines of events.jsonl. Older runs have neither.
+    """
 
     folder: Path
     run: Json
     boots: list[Json]
     analysis: Json
     troubles: tuple[str, ...]
+    hosts: dict[str, Json] = field(default_factory=dict)
+    events: tuple[Json, ...] = ()
 
     @property
     def accel(self) -> str:
@@ -57,6 +63,14 @@ class Run:
     def reference(self) -> str:
         return str(self.run.get("reference", ""))
 
+    @property
+    def host_names(self) -> list[str]:
+        """The hosts that the run asked for, then others that left something; older runs name one host, or none."""
+        asked = self.run.get("hosts") or [self.run.get("host")]
+        seen = [*asked, *self.hosts, *(event.get("host") for event in self.events)]
+        seen += [boot.get("host") for boot in self.boots]
+        return list(dict.fromkeys(str(host) for host in seen if host))
+
     def cells(self) -> list[tuple[str, str]]:
         """(host, cell) pairs in the order in which they first appear."""
         return list(dict.fromkeys((str(boot.get("host", "")), str(boot.get("cell", ""))) for boot in self.boots))
@@ -72,18 +86,34 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Reads run.json, boots.jsonl and analysis.json. Only run.json has to be there.
+    """Reads run.json, boots.jsonl, analysis.json, hosts/*.json and events.jsonl. Only run.json has to be there.
 
     Raises InputError when run.json is missing or is no JSON object.
     """
     troubles: list[str] = []
     run = _read_object(folder / "run.json")
+    analysis = _read_if_there(folder / "analysis.json", troubles)
+    boots = _read_lines(folder / "boots.jsonl", troubles)
+    events = _read_lines(folder / "events.jsonl", troubles)
+    hosts = [_read_if_there(path, troubles) | {"name": path.stem} for path in sorted((folder / "hosts").glob("*.json"))]
+    return Run(
+        folder,
+        clean(run),
+        clean(boots),
+        clean(analysis),
+        tuple(clean(troubles)),
+        {host["name"]: host for host in clean(hosts)},
+        tuple(clean(events)),
+    )
+
+
+def _read_if_there(path: Path, troubles: list[str]) -> Json:
+    """{} where there is no such file, or where it is none that can be read, which is noted."""
     try:
-        analysis = _read_object(folder / "analysis.json") if (folder / "analysis.json").exists() else {}
+        return _read_object(path) if path.exists() else {}
     except InputError as error:
-        analysis, troubles = {}, [str(error)]
-    boots = _read_boots(folder / "boots.jsonl", troubles)
-    return Run(folder, clean(run), clean(boots), clean(analysis), tuple(clean(troubles)))
+        troubles.append(str(error))
+        return {}
 
 
 def _read_object(path: Path) -> Json:
@@ -96,19 +126,19 @@ def _read_object(path: Path) -> Json:
     return value
 
 
-def _read_boots(path: Path, troubles: list[str]) -> list[Json]:
-    """The boots of all whole lines; a run that was killed may end in half a line."""
-    boots = []
+def _read_lines(path: Path, troubles: list[str]) -> list[Json]:
+    """The objects of all whole lines; a run that was killed may end in half a line."""
+    objects = []
     for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
         try:
             value = json.loads(line)
         except ValueError:
             value = None
         if isinstance(value, dict):
-            boots.append(value)
+            objects.append(value)
         else:
-            troubles.append(f"boots.jsonl, line {number}: not a whole line, left out")
-    return boots
+            troubles.append(f"{path.name}, line {number}: not a whole line, left out")
+    return objects
 
 
 def residency(run: Run, boot: Json) -> tuple[Curve, str]:

@@ -12,7 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.wire.units import show_seconds
 from reports import context, figures, result, words
+from reports.combined import Combined, combined
 from reports.data import MIB, by_boot, guest_bytes, traces
+from reports.forest import forest
+from reports.lab import lab
 from reports.load import Run, read_run
 from reports.svg import ARM_COLOURS, Picture
 
@@ -63,8 +66,10 @@ def page(run: Run) -> str:
         plan=run.run,
         verdict=result.verdict(run),
         tiles=result.tiles(run),
+        combined=[(item, _forest(run, number, item)) for number, item in enumerate(combined(run), start=1)],
         cells=cells,
         arm_class={arm: f"arm-{index % ARM_COLOURS}" for index, arm in enumerate(run.arms)},
+        lab=lab(run),
         hosts=context.host_facts(run),
         guests=context.guest_facts(run),
         versions=context.versions(run),
@@ -77,6 +82,11 @@ def page(run: Run) -> str:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
+
+
+def _forest(run: Run, number: int, item: Combined) -> Picture | None:
+    place = run.arms.index(item.arm) if item.arm in run.arms else 1
+    return forest(f"f{number}-hosts", item.forest, place) if item.forest else None
 
 
 def _cell(run: Run, number: int, host: str, cell: str, unread: list[str]) -> Cell:

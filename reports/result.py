@@ -116,13 +116,17 @@ def rows_of(run: Run, host: str, cell: str) -> list[Json]:
 
 
 def tiles(run: Run) -> list[Tile]:
-    """Four key figures of the arm that the verdict is about; those that were measured."""
+    """Four key figures of the arm that the verdict is about; those that were measured.
+
+    Of several hosts: the median over those that the verdict is about, and the combined effect.
+    """
     said = run.analysis.get("verdict") or {}
-    cells = run.analysis.get("cells") or []
-    item = next((c for c in cells if (c.get("cell"), c.get("arm")) == (said.get("cell"), said.get("arm"))), None)
-    if item is None:
+    mine = [c for c in run.analysis.get("cells") or [] if _pair(c) == _pair(said)]
+    names = said.get("hosts") or [said.get("host")]
+    tables = [_by_metric(c) for c in mine if c.get("host") in names] or [_by_metric(c) for c in mine[:1]]
+    if not tables:
         return []
-    table = {row.get("metric"): row for row in item.get("metrics") or []}
+    whole = next((_by_metric(c) for c in run.analysis.get("combined") or [] if _pair(c) == _pair(said)), None)
     found = []
     for metric, label in (
         ("returned_share", "of the freed memory came back"),
@@ -130,19 +134,30 @@ def tiles(run: Run) -> list[Tile]:
         ("t90_s", "until 90 % of it had come back"),
         ("refault_s_per_gib", "the time to touch it again"),
     ):
-        row = table.get(metric)
-        if row and words.is_number(row.get("value")):
-            found.append(_tile(run, row, label, str(item.get("reference"))))
+        rows = [table[metric] for table in tables if metric in table]
+        effect = (rows[0] if whole is None else whole.get(metric, {})).get("effect") if rows else None
+        if any(words.is_number(row.get("value")) for row in rows):
+            found.append(_tile(run, rows, effect, label, str(mine[0].get("reference"))))
     return found
 
 
-def _tile(run: Run, row: Json, label: str, reference: str) -> Tile:
-    metric, unit = str(row["metric"]), str(row.get("unit", ""))
-    value = words.number(row["value"], unit)
-    base = words.number(row.get("reference_value"), unit)
-    beside = f"{reference}: {base if base != words.NOTHING else 'nothing came back'}"
-    if metric == "refault_s_per_gib" and words.is_number(row.get("effect")):
-        return Tile(words.ratio(row["effect"]), label, f"{value} against {base}", is_marked(run, metric))
+def _pair(item: Json) -> tuple[Any, Any]:
+    return item.get("cell"), item.get("arm")
+
+
+def _by_metric(item: Json) -> dict[str, Json]:
+    return {str(row.get("metric")): row for row in item.get("metrics") or []}
+
+
+def _tile(run: Run, rows: Sequence[Json], effect: Any, label: str, reference: str) -> Tile:
+    metric, unit = str(rows[0]["metric"]), str(rows[0].get("unit", ""))
+    value, base = (
+        words.number(boot_median([row.get(key) for row in rows]), unit) for key in ("value", "reference_value")
+    )
+    of = f", medians of {len(rows)} hosts" if len(rows) > 1 else ""
+    beside = f"{reference}: {base if base != words.NOTHING else 'nothing came back'}{of}"
+    if metric == "refault_s_per_gib" and words.is_number(effect):
+        return Tile(words.ratio(effect), label, f"{value} against {base}{of}", is_marked(run, metric))
     return Tile(value, label, beside, is_marked(run, metric))
 
 
@@ -201,9 +216,7 @@ def _details(row: Json) -> str:
     if words.is_number(row.get("hodges_lehmann")):
         parts.append(f"Hodges–Lehmann {words.effect(row, 'hodges_lehmann')}")
     if words.is_number(row.get("margin")):
-        margin = row["margin"]
-        shown = f"{100 * margin:g} %" if row.get("kind") == "ratio" else words.number(margin, str(row.get("unit", "")))
-        parts.append(f"margin {shown}")
+        parts.append(f"margin {words.margin(row)}")
     return ", ".join(parts)
 
 

@@ -115,6 +115,13 @@ def interval(row: Mapping[str, Any]) -> str:
     return f"{amount if high.endswith(f' {unit}') else low} to {high}"
 
 
+def margin(row: Mapping[str, Any]) -> str:
+    """The margin of one row of analysis.json that has one."""
+    return (
+        f"{100 * row['margin']:g} %" if row.get("kind") == "ratio" else number(row["margin"], str(row.get("unit", "")))
+    )
+
+
 def probability(p: float) -> str:
     """A p value with its sign: "= 0.013", or "< 0.0001"."""
     return "< 0.0001" if p < 1e-4 else f"= {p:.2g}"

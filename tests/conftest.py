@@ -1,4 +1,4 @@
-"""For all tests: no time limit per example on a busy machine, and never the user's own cache."""
+"""For all tests: no time limit per example on a busy machine, and never the user's own cache or journal."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ settings.load_profile("bench")
 
 @pytest.fixture(autouse=True)
 def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """$BENCH_CACHE in the test's folder. Tests with real guests use the user's: it holds the guest kernel."""
+    """$BENCH_CACHE in the test's folder. Tests with real guests use the user's: it holds the guest kernel.
+
+    $BENCH_STATE, where the journal of changed settings lies, always is in the test's folder.
+    """
+    monkeypatch.setenv("BENCH_STATE", str(tmp_path / "state"))
     if request.node.get_closest_marker("guest") is None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 GRACE_S = 5.0
-PYTEST_FOLDER = "pytest"
+PYTEST_FOLDERS = "pytest-"
 
 
 def processes_of(folder: str, proc: Path = Path("/proc")) -> list[str]:
@@ -36,8 +36,8 @@ def processes_of(folder: str, proc: Path = Path("/proc")) -> list[str]:
 
 
 def files_in(folder: Path) -> list[str]:
-    """What is left in the folder, besides the one that pytest was given for itself."""
-    return sorted(path.name for path in folder.iterdir() if path.name != PYTEST_FOLDER)
+    """What is left in the folder, besides those that pytest was given for itself."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(PYTEST_FOLDERS))
 
 
 def main(argv: Sequence[str]) -> int:

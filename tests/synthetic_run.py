@@ -2,6 +2,7 @@
 
 The residency follows what was seen under emulation: about 130 MiB after the drain, a touch that adds 240 MiB in 1.5 s,
 and, with reporting, a staircase down in steps of 2 s after the free. Deterministic for a given seed.
+`LAB` is a run of three hosts, one of them lost.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,10 @@ Edit = Callable[[Boot], Boot]
 
 @dataclass(frozen=True)
 class Shape:
-    """What the run looks like. edit: changes each finished boot line (to fail it, to make it hostile)."""
+    """What the run looks like. edit: changes each finished boot line (to fail it, to make it hostile).
+
+    hosts: a run of a lab, with hosts/*.json and events.jsonl; those of `lost` are gone after their first block.
+    """
 
     arms: tuple[str, ...] = ("none", "reporting")
     blocks: int = 3
@@ -42,6 +46,8 @@ class Shape:
     accel: str = "tcg"
     seed: int = 7
     host: str = "local"
+    hosts: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
     cell: str = "cycle"
     edit: Edit = lambda boot: boot
 
@@ -52,15 +58,83 @@ def write_run(root: Path, shape: Shape | None = None) -> Path:
     (root / "series").mkdir(parents=True)
     (root / "log").mkdir()
     random = np.random.default_rng(shape.seed)
-    boots = []
-    for block in range(1, shape.blocks + 1):
-        for order, arm in enumerate(random.permutation(np.array(shape.arms, dtype=object))):
-            boots.append(_write_boot(root, shape, str(arm), block, order, random))
-    run = _run(shape, [boot["boot"] for boot in boots])
+    boots, schedule = [], []
+    for host in shape.hosts or (shape.host,):
+        on_host = replace(shape, host=host)
+        for block in range(1, shape.blocks + 1):
+            for order, arm in enumerate(random.permutation(np.array(shape.arms, dtype=object))):
+                schedule.append(f"{host}.{shape.cell}.b{block:03d}.{arm}")
+                if block == 1 or host not in shape.lost:
+                    boots.append(_write_boot(root, on_host, str(arm), block, order, random))
+    run = _run(shape, schedule)
     _write_json(root / "run.json", run)
     (root / "boots.jsonl").write_text("".join(json.dumps(boot) + "\n" for boot in boots))
+    if shape.hosts:
+        write_lab(root, shape, schedule, {boot["boot"] for boot in boots})
     _write_json(root / "analysis.json", analyse(run, boots))
     return root
+
+
+LAB = Shape(hosts=("lab-1", "lab-2", "lab-3"), lost=("lab-3",))
+
+
+def write_lab(root: Path, shape: Shape, schedule: Sequence[str], done: Collection[str]) -> None:
+    """hosts/*.json, and events.jsonl of hosts that were tuned and given back; a lost one never was."""
+    (root / "hosts").mkdir()
+    for host in shape.hosts:
+        _write_json(root / "hosts" / f"{host}.json", lab_host(host, shape.accel))
+        write_event(root, host, "held", taken_over={}, recovered=[], settings=[setting("set"), *REFUSED])
+        if host in shape.lost:
+            left = [boot for boot in schedule if boot.startswith(f"{host}.") and boot not in done]
+            reason = "the connection was lost, and the host could not be reached again"
+            write_event(root, host, "reconnecting", tries=1, reason="no answer in 15 s")
+            write_event(root, host, "lost", reason=reason, evidence=["ssh: No route to host"], unfinished=left)
+        else:
+            write_event(root, host, "released", settings=[setting("restored"), *REFUSED])
+
+
+def write_event(root: Path, host: str, event: str, **facts: Any) -> None:
+    """One more line of events.jsonl."""
+    line = {"time": "2026-02-03T10:15:00.000+00:00", "host": host, "event": event, **facts}
+    with (root / "events.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def setting(state: str, **more: str) -> dict[str, str]:
+    """The governor of a CPU, changed or given back."""
+    now = "powersave" if state == "restored" else "performance"
+    file = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+    base = {"name": "governor", "file": file, "before": "powersave", "wanted": "performance", "now": now}
+    return {**base, "state": state, "problem": "", **more}
+
+
+REFUSED = (
+    setting(
+        "refused",
+        name="thp",
+        file="/sys/kernel/mm/transparent_hugepage/enabled",
+        before="always",
+        wanted="madvise",
+        now="always",
+        problem="Permission denied",
+    ),
+)
+
+
+def lab_host(host: str, accel: str) -> dict[str, Any]:
+    """What hosts/<host>.json holds."""
+    return {
+        "name": host,
+        "address": f"{host}.secret.example",
+        "accel": accel,
+        "kvm": {"usable": accel == "kvm", "reason": "" if accel == "kvm" else "/dev/kvm is not there"},
+        "paths": {"qemu": "/usr/bin/qemu-system-x86_64", "kernel": "", "modules": "", "image": ""},
+        "qemu_version": "7.2.22",
+        "guest_kernel": "6.1.0-56-cloud-amd64",
+        "available_bytes": 7 * 2**30,
+        "host_facts": _host_facts(host),
+        "when": "2026-02-03T10:14:50+00:00",
+    }
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
@@ -77,6 +151,7 @@ def _write_json(path: Path, value: Any) -> None:
 def _run(shape: Shape, schedule: Sequence[str]) -> dict[str, Any]:
     return {
         "schema": 1,
+        **({"hosts": list(shape.hosts)} if shape.hosts else {}),
         "plan": "quick",
         "question": "Does freed guest memory come back to the host?",
         "variant": "",
@@ -125,6 +200,7 @@ def _write_boot(root: Path, shape: Shape, arm: str, block: int, order: int, rand
             "window_s": WINDOW_S,
             "must_discard": reports,
             "started": f"2026-02-03T10:{15 + block:02d}:{order * 29:02d}+00:00",
+            **(_conditions() if shape.hosts else {}),
             "argv": _argv(name, arm, shape.accel),
             "host_facts": _host_facts(shape.host),
             "guest": _guest_facts(arm),
@@ -278,6 +354,14 @@ def _write_series(path: Path, trace: _Trace) -> None:
     rows = ["t_s,source,name,value"]
     rows += [f"{t},{source},{name},{value:.0f}" for t, source, name, value in trace.rows]
     path.write_bytes(gzip.compress(("\n".join(rows) + "\n").encode(), mtime=0))
+
+
+def _conditions() -> dict[str, Any]:
+    seen = {"vcpu0": "2", "vcpu1": "3", "qemu": "2-3", "sampler": "0-1", "memory": "default"}
+    return {
+        "quiet": {"waited_s": 2.5, "readings": {"busy_share": 0.04, "load_per_cpu": 0.31}, "over": []},
+        "placed": {"seen": seen, "problem": ""},
+    }
 
 
 def _argv(boot: str, arm: str, accel: str) -> list[str]:

@@ -1,6 +1,7 @@
 """A whole run: every comparison and verdict, every warning, and the headline, as plain JSON values.
 
-Order: boots -> complete blocks -> paired comparisons -> Holm over a family -> verdicts -> warnings -> headline.
+Order: boots -> complete blocks -> paired comparisons -> Holm over a family -> verdicts -> all hosts combined ->
+warnings -> headline.
 """
 
 from __future__ import annotations
@@ -8,32 +9,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from bench.analysis import headline, suspicion
-from bench.analysis.blocks import Cell, Run, by_block, cells, chosen, complete_blocks
-from bench.analysis.compare import Comparison, compare
-from bench.analysis.values import Boot, number
-from bench.analysis.verdict import Verdict, decide, default_margin, holm
-from bench.wire.metrics import METRICS, Metric
+from bench.analysis.across import over_hosts
+from bench.analysis.blocks import Cell, Run
+from bench.analysis.entries import Entry, adjusted, entries, least_blocks
+from bench.analysis.values import Boot
+from bench.analysis.verdict import Verdict, decide
+from bench.wire.metrics import METRICS
 
 SCHEMA = 1
-DEFAULT_MIN_BLOCKS = 3
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One metric of one pair of arms, before its family is known."""
-
-    cell: Cell
-    arm: str
-    metric: Metric
-    margin: float
-    blocking: bool
-    comparison: Comparison
-    reference_blocks: list[float | None]
-    arm_blocks: list[float | None]
 
 
 def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
@@ -42,26 +29,19 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
     run["metrics"] names the blocking metrics (unless "blocking" is false there) with their margins; the first one is
     the headline. All others of METRICS are compared too, with default margins, as a family of their own.
     """
-    entries = [entry for cell in cells(boots) for arm in _other_arms(run) for entry in _entries(run, boots, cell, arm)]
-    verdicts = _verdicts(run, entries)
-    adjusted = _adjusted(entries)
-    found: list[dict[str, Any]] = []
-    for cell in cells(boots):
-        blocks = complete_blocks(run, boots, cell)
-        for arm in _other_arms(run):
-            mine = [i for i, entry in enumerate(entries) if (entry.cell, entry.arm) == (cell, arm)]
-            shown = [_shown(entries[i], verdicts[i], adjusted[i]) for i in mine]
-            found.append(_cell(run, cell, arm, blocks, shown))
-    doubts = suspicion.of_run(run, boots, found)
+    every = entries(run, boots)
+    found, combined = _by_host(run, every), over_hosts(run, every)
+    doubts = suspicion.of_run(run, boots, found, combined)
     result = {
         "schema": SCHEMA,
         "accel": run.get("accel"),
         "marked": marked(run.get("accel")),
         "cells": found,
+        "combined": combined,
         "warnings": [asdict(doubt) for doubt in doubts],
         "invalid_boots": _boots_that_are("invalid", boots),
         "failed_boots": _boots_that_are("failed", boots),
-        "verdict": headline.of_cells(found, run, boots),
+        "verdict": headline.of_run(found, combined, run, boots),
     }
     return {name: _plain(value) for name, value in result.items()}
 
@@ -71,48 +51,16 @@ def marked(accel: Any) -> list[str]:
     return [metric.name for metric in METRICS.values() if metric.time_like] if accel != "kvm" else []
 
 
-def _other_arms(run: Run) -> list[str]:
-    return [str(arm) for arm in run["arms"] if arm != run["reference"]]
-
-
-def _entries(run: Run, boots: Sequence[Boot], cell: Cell, arm: str) -> list[Entry]:
-    good, blocks = chosen(boots, run.get("accel")), complete_blocks(run, boots, cell)
-    found = []
-    for metric in METRICS.values():
-        rule = (run.get("metrics") or {}).get(metric.name)
-        margin = number((rule or {}).get("margin"))
-        a, b = (by_block(good, cell, name, blocks, metric.name) for name in (str(run["reference"]), arm))
-        found.append(
-            Entry(
-                cell,
-                arm,
-                metric,
-                default_margin(metric) if margin is None else margin,
-                rule is not None and bool(rule.get("blocking", True)),
-                compare(a, b, metric),
-                a,
-                b,
-            )
-        )
-    return found
-
-
-def _adjusted(entries: Sequence[Entry]) -> list[float | None]:
-    """Holm over the blocking family of the whole run, and apart from it over all other metrics."""
-    adjusted: list[float | None] = [None] * len(entries)
-    for blocking in (True, False):
-        family = [i for i, entry in enumerate(entries) if entry.blocking == blocking]
-        for i, p in zip(family, holm([entries[i].comparison.p for i in family]), strict=True):
-            adjusted[i] = p
-    return adjusted
-
-
-def _verdicts(run: Run, entries: Sequence[Entry]) -> list[Verdict]:
-    least = max(2, int(run.get("min_blocks") or DEFAULT_MIN_BLOCKS))
-    return [
-        decide(entry.comparison, entry.metric, entry.margin, p, least)
-        for entry, p in zip(entries, _adjusted(entries), strict=True)
-    ]
+def _by_host(run: Run, every: Sequence[Entry]) -> list[dict[str, Any]]:
+    """One item a host, cell and arm, with its metrics."""
+    p_values = adjusted([entry.comparison.p for entry in every], [entry.blocking for entry in every])
+    metrics: dict[tuple[Cell, str], list[dict[str, Any]]] = {}
+    blocks: dict[tuple[Cell, str], list[int]] = {}
+    for entry, p_holm in zip(every, p_values, strict=True):
+        verdict = decide(entry.comparison, entry.metric, entry.margin, p_holm, least_blocks(run))
+        metrics.setdefault((entry.cell, entry.arm), []).append(_shown(entry, verdict, p_holm))
+        blocks[(entry.cell, entry.arm)] = entry.blocks
+    return [_cell(run, cell, arm, blocks[(cell, arm)], shown) for (cell, arm), shown in metrics.items()]
 
 
 def _cell(run: Run, cell: Cell, arm: str, blocks: list[int], metrics: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Comparison:
     problem: why there is no comparison ("" if there is one); then all figures but n are None. identical: every pair is
     equal. constant: every d is the same, not zero, and nothing says how coarse the values are. effect, low, high (95 %)
     and hodges_lehmann: shown scale. d_*: inner scale, d_low90 and d_high90 for the two one-sided tests. p: two-sided.
+    error: standard error of d, NaN where there is no interval. floor: the part of it that is rounding, 0 without a
+    declared resolution.
     """
 
     n: int
@@ -46,6 +48,8 @@ class Comparison:
     d_low90: float = math.nan
     d_high90: float = math.nan
     d_robust: float = math.nan
+    error: float = math.nan
+    floor: float = 0.0
 
 
 def compare(reference: Sequence[float | None], arm: Sequence[float | None], metric: Metric) -> Comparison:
@@ -64,12 +68,12 @@ def _compare(reference: Sequence[float | None], arm: Sequence[float | None], met
     if problem:
         return Comparison(len(pairs), problem)
     shown = b - a if metric.kind != "ratio" else np.log(b) - np.log(a)
+    floor = _resolution(a, b, metric) / math.sqrt(6)
     # Equal values have no spread to estimate, and need none: equality is exact.
     if bool(np.all(a == b)):
-        return _identical(len(pairs), metric)
+        return _identical(len(pairs), floor, metric)
     if metric.kind == "exact":
         return _without_spread(shown, metric)
-    floor = _resolution(a, b, metric) / math.sqrt(6)
     spread = float(np.std(shown, ddof=1)) / math.sqrt(len(shown)) if len(shown) > 1 else 0.0
     size = np.log(np.maximum(a, b)) if metric.kind == "ratio" else np.maximum(np.abs(a), np.abs(b))
     noise = _ROUNDING * max(1.0, float(np.max(np.abs(size))))
@@ -77,7 +81,7 @@ def _compare(reference: Sequence[float | None], arm: Sequence[float | None], met
         return _without_spread(shown, metric)
     if not math.isfinite(max(spread, floor)):
         return Comparison(len(pairs), _TOO_LARGE)
-    return _interval(shown, max(spread, floor), metric)
+    return _interval(shown, max(spread, floor), floor, metric)
 
 
 def hodges_lehmann(d: FloatArray) -> float:
@@ -89,6 +93,13 @@ def hodges_lehmann(d: FloatArray) -> float:
 def sign(metric: Metric) -> float:
     """+1 where more is worse, -1 where more is better."""
     return -1.0 if metric.direction == "higher" else 1.0
+
+
+def as_shown(value: float, metric: Metric) -> float | None:
+    """From the scale of the differences to the shown one; None where it overflows."""
+    if metric.kind != "ratio":
+        return value if math.isfinite(value) else None
+    return math.exp(value) if value < 700 else None
 
 
 def _problem(a: FloatArray, b: FloatArray, metric: Metric) -> str:
@@ -111,7 +122,7 @@ def _resolution(a: FloatArray, b: FloatArray, metric: Metric) -> float:
     return metric.resolution / smaller if smaller > 0 else math.inf
 
 
-def _interval(shown: FloatArray, error: float, metric: Metric) -> Comparison:
+def _interval(shown: FloatArray, error: float, floor: float, metric: Metric) -> Comparison:
     """The t interval of the mean (the one of scipy.stats.ttest_1samp), with a floor under its standard error.
 
     `error` is never below resolution / sqrt(6), the standard deviation of the difference of two values rounded to the
@@ -123,10 +134,10 @@ def _interval(shown: FloatArray, error: float, metric: Metric) -> Comparison:
     d = turn * mean
     return Comparison(
         n=n,
-        effect=_show(mean, metric),
-        low=_show(mean - half95, metric),
-        high=_show(mean + half95, metric),
-        hodges_lehmann=_show(robust, metric),
+        effect=as_shown(mean, metric),
+        low=as_shown(mean - half95, metric),
+        high=as_shown(mean + half95, metric),
+        hodges_lehmann=as_shown(robust, metric),
         p=float(2 * special.stdtr(n - 1, -abs(mean) / error)),
         d=d,
         d_low=d - half95,
@@ -134,11 +145,13 @@ def _interval(shown: FloatArray, error: float, metric: Metric) -> Comparison:
         d_low90=d - half90,
         d_high90=d + half90,
         d_robust=turn * robust,
+        error=error,
+        floor=floor,
     )
 
 
-def _identical(n: int, metric: Metric) -> Comparison:
-    same = _show(0.0, metric)
+def _identical(n: int, floor: float, metric: Metric) -> Comparison:
+    same = as_shown(0.0, metric)
     return Comparison(
         n=n,
         identical=True,
@@ -153,6 +166,8 @@ def _identical(n: int, metric: Metric) -> Comparison:
         d_low90=0.0,
         d_high90=0.0,
         d_robust=0.0,
+        error=floor,
+        floor=floor,
     )
 
 
@@ -163,15 +178,8 @@ def _without_spread(shown: FloatArray, metric: Metric) -> Comparison:
     return Comparison(
         n=len(shown),
         constant=True,
-        effect=_show(mean, metric),
-        hodges_lehmann=_show(robust, metric),
+        effect=as_shown(mean, metric),
+        hodges_lehmann=as_shown(robust, metric),
         d=turn * mean,
         d_robust=turn * robust,
     )
-
-
-def _show(value: float, metric: Metric) -> float | None:
-    """From the scale of the differences to the shown one; None where it overflows."""
-    if metric.kind != "ratio":
-        return value if math.isfinite(value) else None
-    return math.exp(value) if value < 700 else None

@@ -136,6 +136,21 @@ def not_usable(status: str, boots: Sequence[str]) -> Doubt:
     )
 
 
+def no_block(host: str, cell: str) -> Doubt:
+    return Doubt(
+        "host-missing",
+        f"{host}: no complete block{f' of {cell}' if cell else ''}, so that host is in no comparison. "
+        "`bench run --resume` runs what is left once the host is back.",
+    )
+
+
+def hosts_differ(metric: str, where: str, why: str) -> Doubt:
+    return Doubt(
+        "hosts-differ",
+        f"{where}: {metric} has no combined verdict, {why}. Read the hosts one by one, and compare their facts.",
+    )
+
+
 def one_sided(metric: str, where: str, missing: str) -> Doubt:
     return Doubt("not-measured", f"{where}: {metric} is a blocking metric, but has no value in arm {missing}.")
 

@@ -78,8 +78,10 @@ NO_CURVE = Curve(np.empty(0), np.empty(0))
 
 def frame(rows: Iterable[Row]) -> pd.DataFrame:
     """The table of rows (t, source, name, value)."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    return table.astype({"t_s": "float64", "value": "float64"})
+    # Column by column: from a list of rows pandas would have to find out the types one by one.
+    t, source, name, value = tuple(zip(*rows, strict=True)) or ((), (), (), ())
+    columns = (np.array(t, np.float64), np.array(source, object), np.array(name, object), np.array(value, np.float64))
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
 def curves(series: pd.DataFrame) -> dict[str, Curve]:
@@ -88,13 +90,18 @@ def curves(series: pd.DataFrame) -> dict[str, Curve]:
         return {}
     t = series["t_s"].to_numpy(dtype=np.float64)
     v = series["value"].to_numpy(dtype=np.float64)
-    names = (series["source"].astype(str) + "." + series["name"].astype(str)).to_numpy(dtype=object)
+    sources, names = (series[column].to_numpy(dtype=object).tolist() for column in ("source", "name"))
     keep = np.isfinite(t) & np.isfinite(v)
+    # Plain lists: with some thousand rows and some dozens of names they are several times as fast as groupby.
+    groups: dict[str, list[int]] = {}
+    for at, (source, name, kept) in enumerate(zip(sources, names, keep.tolist(), strict=True)):
+        if kept:
+            groups.setdefault(f"{source}.{name}", []).append(at)
     result = {}
-    for name, index in pd.Series(np.flatnonzero(keep)).groupby(names[keep]):
-        at = index.to_numpy()
-        order = at[np.argsort(t[at], kind="stable")]
-        result[str(name)] = Curve(t[order], v[order])
+    for name in sorted(groups):
+        index = np.array(groups[name])
+        order = index[np.argsort(t[index], kind="stable")]
+        result[name] = Curve(t[order], v[order])
     return result
 
 

@@ -17,9 +17,11 @@ from bench.wire.units import show
 FEW_BLOCKS = 6
 
 
-def of_run(run: Run, boots: Sequence[Boot], compared: Sequence[dict[str, Any]]) -> list[Doubt]:
-    """Every warning of a run. compared: the `cells` of analysis.json."""
-    found: list[Doubt] = []
+def of_run(
+    run: Run, boots: Sequence[Boot], compared: Sequence[dict[str, Any]], combined: Sequence[dict[str, Any]] = ()
+) -> list[Doubt]:
+    """Every warning of a run. compared, combined: the `cells` and `combined` of analysis.json."""
+    found: list[Doubt] = _of_hosts(run, compared)
     for status in ("invalid", "failed"):
         names = [str(boot["boot"]) for boot in boots if boot.get("status") == status]
         if names:
@@ -32,6 +34,8 @@ def of_run(run: Run, boots: Sequence[Boot], compared: Sequence[dict[str, Any]]) 
         found += _of_cell(run, good, cell)
     for pair in compared:
         found += _of_pair(pair)
+    for pair in combined:
+        found += _of_combined(pair)
     found += _other_accelerators(run, boots)
     found += _of_boots(boots, good)
     if run.get("accel") != "kvm":
@@ -41,6 +45,26 @@ def of_run(run: Run, boots: Sequence[Boot], compared: Sequence[dict[str, Any]]) 
 
 def _name(cell: Cell) -> str:
     return f"{cell[0]}.{cell[1]}"
+
+
+def _of_hosts(run: Run, compared: Sequence[dict[str, Any]]) -> list[Doubt]:
+    """Hosts that were asked and have no complete block, where there were several."""
+    asked = [str(host) for host in run.get("hosts") or []]
+    workloads = dict.fromkeys(pair["cell"] for pair in compared) or [""]
+    whole = {(pair["host"], pair["cell"]) for pair in compared if pair["complete_blocks"]}
+    missing = [(host, cell) for cell in workloads for host in asked if (host, cell) not in whole]
+    return [doubts.no_block(host, cell) for host, cell in missing] if len(asked) > 1 else []
+
+
+def _of_combined(pair: dict[str, Any]) -> list[Doubt]:
+    where = f"{pair['cell']}, {pair['arm']} against {pair['reference']}"
+    found = []
+    for metric in pair["metrics"]:
+        if metric["capped"]:
+            found.append(doubts.robust_and_mean(metric["metric"], f"{where}, all hosts"))
+        if metric["differ"] and metric["blocking"]:
+            found.append(doubts.hosts_differ(metric["metric"], where, metric["why"]))
+    return found
 
 
 def _of_pair(pair: dict[str, Any]) -> list[Doubt]:

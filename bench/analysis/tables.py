@@ -30,11 +30,12 @@ def verdict_rows(analysis: dict[str, Any]) -> pd.DataFrame:
 
 
 def verdict_table(analysis: dict[str, Any]) -> str:
-    """The comparisons as plain text, at most 100 columns, with the headline first and the warnings last."""
+    """The comparisons as plain text, at most 100 columns: headline, all hosts combined, each host, warnings."""
     parts = []
     if analysis.get("verdict"):
         said = analysis["verdict"]
         parts.append("\n".join(_wrapped(f"{said['verdict']}: {said['text']}")))
+    parts += [_combined(pair, analysis.get("marked") or []) for pair in analysis.get("combined", [])]
     rows = _records(verdict_rows(analysis))
     parts += [_pair(pair, [row for row in rows if _belongs(row, pair)]) for pair in analysis["cells"]]
     if analysis.get("marked") and rows:
@@ -109,6 +110,30 @@ def _pair(pair: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     head = ("metric", _cut(pair["reference"], 12), _cut(pair["arm"], 12), "effect", "95 % interval", "verdict")
     body = [[_name(row), *(str(row[name]) for name in _SHOWN[1:])] for row in shown]
     return "\n".join([*_wrapped(title), *text_table(head, body)])
+
+
+def _combined(pair: dict[str, Any], marked: Sequence[str]) -> str:
+    """All hosts as one; a metric that no two hosts have is left out."""
+    n = len(pair["hosts"])
+    title = (
+        f"{n} hosts combined, {pair['cell']}: {pair['arm']} against {pair['reference']} ({', '.join(pair['hosts'])})"
+    )
+    notes = [f"without {host}: {why}" for host, why in pair["left_out"].items()]
+    body = [
+        [
+            f"{metric['metric']}{MARK if metric['metric'] in marked else ''}",
+            "hosts differ" if metric["differ"] else effect(metric),
+            interval(metric),
+            str(metric["hosts"]),
+            str(metric["n"]),
+            NOTHING if _no_side(metric) else metric["verdict"],
+        ]
+        for metric in pair["metrics"]
+        if metric["hosts"] > 1
+    ]
+    head = ("metric", "effect", "95 % interval", "hosts", "blocks", "verdict")
+    table = text_table(head, body) if body else ["no two hosts have values of both arms"]
+    return "\n".join([*(line for text in (title, *notes) for line in _wrapped(text)), *table])
 
 
 def _name(row: dict[str, Any]) -> str:

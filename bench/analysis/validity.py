@@ -26,12 +26,13 @@ Problem = tuple[str, list[str]]  # reason, evidence
 
 
 def judge(boot: Boot, series: pd.DataFrame, summary: Summary) -> tuple[str, str, list[str]]:
-    """(status, reason, evidence) of one boot line; status is "ok", "invalid" or "failed" (kept from the host side).
+    """(status, reason, evidence) of one boot line; status is "ok", "invalid" or "failed".
 
-    The first problem is the reason; evidence holds that of all problems, other reasons included.
+    What the host side ended with is kept where it is not "ok": nothing was measured then. Otherwise the first problem
+    is the reason; evidence holds that of all problems, other reasons included.
     """
-    if boot.get("status") == "failed":
-        return "failed", str(boot.get("reason", "")), [str(line) for line in boot.get("evidence") or []]
+    if boot.get("status") in ("failed", "invalid"):
+        return str(boot["status"]), str(boot.get("reason", "")), [str(line) for line in boot.get("evidence") or []]
     lines = curves(series)
     problems = [
         *_pattern(boot),

@@ -79,6 +79,8 @@ class Iteration:
             raise Missing("the boot has no window_s")
         start = self.moment("free", "start_s")
         end = start + length
+        if end <= start:  # a length lost in rounding
+            raise Missing(f"the window of {length:g} s is too short to be told from none")
         if self.moment("settle", "end_s") < end:
             raise Missing(f"the settle phase ended before the window of {length:g} s was over")
         if not self.ram().covers(start, end):

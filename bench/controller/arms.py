@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.controller.quantities import HostPath, Name
+from bench.controller.quantities import HostPath, KernelPath, ModulesPath, Name
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import Arm
 
@@ -35,10 +35,14 @@ class ArmModel(Strict):
         default="memfd", description="memfd, anonymous or hugetlb"
     )
     reporting_order: int | None = Field(default=None, ge=0, le=10, description="a block order from 0 to 10, as in 9")
-    kernel: HostPath = Field(
-        default="", description="the path of a kernel image on the host, as in /boot/vmlinuz-6.1.0"
+    kernel: KernelPath = Field(
+        default="",
+        description="the path of a kernel image on the host, as in /boot/vmlinuz-6.1.0, or push: and a file here",
     )
-    modules: HostPath = Field(default="", description="the path of the kernel's modules, as in /lib/modules/6.1.0")
+    modules: ModulesPath = Field(
+        default="",
+        description="the path of the kernel's modules, as in /lib/modules/6.1.0, or push: and a folder here",
+    )
     qemu: HostPath = Field(default="", description="the path of a QEMU on the host, as in /usr/bin/qemu-system-x86_64")
     kernel_args: list[str] = Field(default=[], description="a list of kernel arguments, as in [page_poison=1]")
 

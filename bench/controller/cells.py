@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, WithJsonSchema, create_model
 
-from bench.controller.quantities import Name, read_count, read_seconds, read_share, read_size
+from bench.controller.quantities import (
+    SECONDS_SCHEMA,
+    SHARE_SCHEMA,
+    SIZE_SCHEMA,
+    Name,
+    read_count,
+    read_seconds,
+    read_share,
+    read_size,
+)
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.units import show_bytes
 from workloads.catalog import WORKLOADS
@@ -64,7 +73,7 @@ def _read(document: Document, path: KeyPath) -> tuple[Cell | None, list[Problem]
     kind = entry.get("workload") if isinstance(entry, dict) else None
     if not isinstance(kind, str) or kind not in WORKLOADS:
         return None, [_no_workload(document, path, entry, kind)]
-    model, problems = check(document, _model(kind), path)
+    model, problems = check(document, parameters_model(kind), path)
     if model is None:
         return None, problems
     values = model.model_dump()
@@ -84,10 +93,11 @@ def _no_workload(document: Document, path: KeyPath, entry: Any, kind: Any) -> Pr
 
 
 @cache
-def _model(kind: str) -> type[Strict]:
+def parameters_model(kind: str) -> type[Strict]:
+    """The form of an entry of `workloads:` with this workload of the catalogue."""
     fields: dict[str, Any] = {
         parameter.name: (
-            Annotated[Any, BeforeValidator(partial(_value, parameter))],
+            Annotated[Any, BeforeValidator(partial(_value, parameter)), WithJsonSchema(_schema(parameter))],
             Field(parameter.default, description=f"{parameter.help}, as in {parameter.default}"),
         )
         for parameter in WORKLOADS[kind].parameters
@@ -95,10 +105,25 @@ def _model(kind: str) -> type[Strict]:
     return create_model(
         f"{kind}-parameters",
         __base__=Strict,
-        workload=(str, ...),
-        name=(Name, Field("", validate_default=False)),
+        workload=(str, Field(description="the name of a workload, as in cycle")),
+        name=(Name, Field("", validate_default=False, description="a name for this workload here, as in small")),
         **fields,
     )
+
+
+_SCHEMAS: dict[str, WithJsonSchema] = {"size": SIZE_SCHEMA, "share": SHARE_SCHEMA, "seconds": SECONDS_SCHEMA}
+
+
+def _schema(parameter: Parameter) -> dict[str, Any]:
+    """The form of a value in a JSON Schema; its range is known there for plain numbers only."""
+    if parameter.kind == "choice":
+        return {"enum": list(parameter.choices)}
+    limits = {"minimum": parameter.low, "maximum": parameter.high}
+    within = {key: value for key, value in limits.items() if value is not None}
+    if parameter.kind == "count":
+        return {"type": "integer", **within}
+    number, text = (_SCHEMAS[parameter.kind].json_schema or {})["anyOf"]
+    return {"anyOf": [{**number, **within}, text]}
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -10,7 +10,17 @@ from bench.analysis.summary import summarise
 from bench.analysis.validity import boot_doubts, judge
 from bench.wire.codec import to_json
 from bench.wire.job import Job
-from bench.wire.record import End, Hello, LogPart, PhaseDone, Ready, Record, Row, Samples, Started
+from bench.wire.record import End, Hello, LogPart, PhaseDone, Placed, Quieted, Ready, Record, Row, Samples, Started
+
+# What comes once a boot, and the field that keeps it.
+_ONCE: dict[type, str] = {
+    Hello: "hello",
+    Quieted: "quieted",
+    Started: "started",
+    Placed: "placed",
+    Ready: "ready",
+    End: "end",
+}
 
 
 @dataclass
@@ -22,25 +32,22 @@ class Collected:
     logs: dict[str, str] = field(default_factory=dict)
     phases: list[dict[str, Any]] = field(default_factory=list)
     hello: Hello | None = None
+    quieted: Quieted | None = None
     started: Started | None = None
+    placed: Placed | None = None
     ready: Ready | None = None
     end: End | None = None
 
     def add(self, record: Record) -> None:
         if isinstance(record, Samples):
-            self.rows.extend((t, source, name, value) for t, source, name, value in record.rows)
+            self.rows.extend(map(tuple, record.rows))  # type: ignore[arg-type]
         elif isinstance(record, PhaseDone):
-            self.phases.append(to_json(record))
+            # Shallow: what is inside came as plain JSON.
+            self.phases.append(dict(vars(record)))
         elif isinstance(record, LogPart):
             self.logs[record.name] = self.logs.get(record.name, "") + record.text
-        elif isinstance(record, Hello):
-            self.hello = record
-        elif isinstance(record, Started):
-            self.started = record
-        elif isinstance(record, Ready):
-            self.ready = record
-        elif isinstance(record, End):
-            self.end = record
+        elif type(record) in _ONCE:
+            setattr(self, _ONCE[type(record)], record)
 
     @property
     def resident_bytes(self) -> float | None:
@@ -85,6 +92,8 @@ class Collected:
             "must_discard": job.arm.must_discard,
             "reporting": job.arm.reporting,
             "started": self.started.wall_time if self.started else None,
+            "quiet": to_json(self.quieted) if self.quieted else {},
+            "placed": to_json(self.placed) if self.placed else {},
             "argv": list(self.started.argv) if self.started else [],
             "host_facts": self.hello.host_facts if self.hello else {},
             "guest": self.ready.guest if self.ready else {},

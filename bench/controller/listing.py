@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.controller.arms import ARMS
 from bench.controller.inventory import load_inventory
 from bench.controller.plan import shipped_plans
+from bench.controller.quantities import show_cpus
 from bench.controller.store import RunFolder
 from bench.wire.metrics import METRICS
 from workloads.catalog import WORKLOADS
@@ -72,7 +73,15 @@ def _metrics() -> Rows:
 
 def _hosts() -> Rows:
     return [
-        {"host": host.name, "address": host.address, "accel": host.accel, "qemu": host.qemu or "(the host's own)"}
+        {
+            "host": host.name,
+            "address": host.address,
+            "accel": host.accel,
+            "tags": " ".join(host.tags) or "-",
+            "guest cpus": show_cpus(host.guest_cpus) or "any",
+            "sampler cpus": show_cpus(host.sampler_cpus) or "any",
+            "qemu": host.qemu or "(the host's own)",
+        }
         for host in load_inventory().hosts
     ]
 

@@ -17,9 +17,10 @@ import yaml
 
 from bench.controller.arms import arm_entry
 from bench.controller.cells import Cell, cell_entry
+from bench.controller.conditions import quiet_entry
 from bench.controller.inventory import Host
 from bench.controller.overlay import from_option, overlay
-from bench.controller.planfile import GuestShape, Interest, Plan, build, spelled_out, without_variants
+from bench.controller.planfile import SAME, GuestShape, Interest, Plan, build, spelled_out, without_variants
 from bench.controller.yamlfile import Document, KeyPath, Place, Problem, parse, raise_problems, read, valid_names
 from bench.errors import InputError
 from bench.wire.job import Arm
@@ -27,7 +28,8 @@ from bench.wire.units import MIB, show_bytes
 
 __all__ = [
     "Arm", "Cell", "GuestShape", "Interest", "Options", "Plan", "PlanFile",
-    "arm_error", "check_memory", "dump_plan", "load_plan", "plan_error", "precheck", "resolve", "shipped_plans",
+    "arm_error", "check_cpus", "check_memory", "dump_plan", "load_plan", "plan_error", "precheck", "resolve",
+    "shipped_plans",
 ]  # fmt: skip
 
 VARIANT_OF = {"tcg": "emulated", "kvm": "lab"}
@@ -142,6 +144,18 @@ def check_memory(plan: Plan, host: Host, available_bytes: int) -> None:
         )
 
 
+def check_cpus(plan: Plan, host: Host) -> None:
+    """Raises InputError when a guest of the plan has more vCPUs than the host has CPUs for guests (if it names any)."""
+    given, needed = len(host.guest_cpus), plan.guest.vcpus
+    if 0 < given < needed:
+        have = "1 CPU" if given == 1 else f"{given} CPUs"
+        raise host.error(
+            "guest_cpus",
+            f"{have} for guests, but those of plan {plan.name!r} have {needed} vCPUs, each on a CPU of its own; "
+            f"name {needed} here, or write guest: {{vcpus: {given}}} in the plan",
+        )
+
+
 def plan_error(plan: Plan, path: KeyPath, message: str) -> InputError:
     """An InputError at a key of the plan's file, for what only the host can tell."""
     return InputError(str(plan.document.problem(path, message)))
@@ -155,8 +169,8 @@ def arm_error(plan: Plan, arm: str, key: str, message: str) -> InputError:
 
 def dump_plan(plan: Plan) -> str:
     """The plan as a file without variants; loaded and resolved again it is equal to `plan`."""
-    same = ("name", "question", "variant", "reference", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed")
-    content: dict[str, Any] = {name: getattr(plan, name) for name in same}
+    content: dict[str, Any] = {name: getattr(plan, name) for name in (*SAME, "reference")}
+    content |= {"tune": list(plan.tune), "quiet": quiet_entry(plan.quiet)}
     content["guest"] = {
         "memory": plan.guest.memory_bytes,
         "vcpus": plan.guest.vcpus,

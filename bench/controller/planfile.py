@@ -10,13 +10,18 @@ from pydantic import Field
 
 from bench.controller.arms import read_arms
 from bench.controller.cells import Cell, read_cells, unfit
+from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
 from bench.controller.quantities import Name, Size, read_share, read_size
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
-from bench.wire.job import Arm
+from bench.wire.job import Arm, Quiet
 from bench.wire.metrics import METRICS, Metric
 from bench.wire.units import MIB
 
 SMALLEST_GUEST_BYTES = 256 * MIB
+# Keys whose value in a file is that of the plan.
+SAME = (
+    "name", "question", "variant", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed", "parallel",
+)  # fmt: skip
 
 
 class GuestModel(Strict):
@@ -46,6 +51,13 @@ class PlanModel(Strict):
     sample_hz: float = Field(default=20.0, ge=1, le=200, description="a number from 1 to 200, as in 20")
     guest: GuestModel = Field(
         default=GuestModel(), description="a mapping with memory, vcpus or machine, as in {memory: 1G}"
+    )
+    parallel: int = Field(
+        default=32, ge=1, le=1000, description="a whole number from 1 to 1000, hosts at work at once, as in 32"
+    )
+    tune: Any = Field(default=False, description="true, false, or a list of settings, as in [governor, thp]")
+    quiet: QuietModel = Field(
+        default=QuietModel(), description="a mapping with what to wait for before a boot, as in {busy: 10%}"
     )
     metrics: dict[str, Any] = Field(
         min_length=1, description="a mapping from metric to margin, as in {residual_bytes: {margin: 5%}}"
@@ -82,7 +94,10 @@ class GuestShape:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen."""
+    """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen.
+
+    parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
+    """
 
     name: str
     question: str
@@ -98,6 +113,9 @@ class Plan:
     accel: str = "auto"
     seed: int | None = None
     variant: str = ""
+    parallel: int = 32
+    tune: tuple[str, ...] = ()
+    quiet: Quiet = QUIET
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
     def cell(self, name: str) -> Cell:
@@ -132,7 +150,8 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     arms, wrong_arms = read_arms(document)
     cells, wrong_cells = read_cells(document)
     metrics, wrong_metrics = _metrics(document)
-    problems += [*wrong_arms, *wrong_cells, *wrong_metrics]
+    tune, wrong_tune = read_tune(document)
+    problems += [*wrong_arms, *wrong_cells, *wrong_metrics, *wrong_tune]
     if not wrong_arms and arms:
         problems += _reference(document, arms)
     given = "guest" in document.value
@@ -141,13 +160,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         problems += _fits(document, cells, guest)
     if model is None or problems:
         return None, problems
-    return _plan(model, arms, cells, metrics, document), []
-
-
-def _plan(
-    model: PlanModel, arms: tuple[Arm, ...], cells: tuple[Cell, ...], metrics: dict[str, Interest], document: Document
-) -> Plan:
-    same = {name: getattr(model, name) for name in ("name", "question", "blocks", "min_blocks", "retries", "sample_hz")}
+    same = {name: getattr(model, name) for name in SAME}
     return Plan(
         **same,
         reference=model.reference or arms[0].name,
@@ -155,11 +168,10 @@ def _plan(
         cells=cells,
         guest=GuestShape(model.guest.memory, model.guest.vcpus, model.guest.machine),
         metrics=metrics,
-        accel=model.accel,
-        seed=model.seed,
-        variant=model.variant,
+        tune=tune,
+        quiet=quiet_of(model.quiet),
         document=document,
-    )
+    ), []
 
 
 def _reference(document: Document, arms: tuple[Arm, ...]) -> list[Problem]:

@@ -1,74 +1,89 @@
-"""What a person sees while a run goes on: one changing line on a terminal, one line a boot elsewhere. On stderr."""
+"""What a person or a program is told while a run goes on: a live table, plain lines, or JSON lines."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Container, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self, TextIO
+
+from rich.console import Console
 
 from bench.controller.collect import Collected
+from bench.controller.progress_lines import JsonProgress, LineWriter, PlainProgress
+from bench.controller.progress_live import LiveProgress
+from bench.controller.progress_tally import Tally, clock
 from bench.wire.job import Job
-from bench.wire.record import PhaseDone, Record
-from bench.wire.units import show_bytes
+from bench.wire.record import Record
 
-_CLEAR = "\r\x1b[K"
-
-
-def clock(seconds: float) -> str:
-    """m:ss"""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+__all__ = ["Progress", "clock", "progress_for"]
 
 
-class LineProgress:
-    """Counts boots, knows what is left, and corrects the estimate by how long the finished ones took."""
+class Progress(Protocol):
+    """Is told what happens on all hosts, by the threads of all of them. Nothing here raises because nobody looks on.
 
-    def __init__(self, jobs: Sequence[Job], estimate_s: Callable[[Job], float], stream: TextIO) -> None:
-        self._left = {job.boot: estimate_s(job) for job in jobs}
-        self._numbers = {(job.block, job.cell, job.arm.name): number for number, job in enumerate(jobs, 1)}
-        self._stream = stream
-        self._live = stream.isatty()
-        self._begin = 0.0
-        self._spent, self._expected = 0.0, 0.0
+    Texts may come from a host: they are shown, never obeyed by a terminal.
+    """
 
-    @property
-    def left_s(self) -> float:
-        """Seconds that the boots not yet ended will take."""
-        pace = self._spent / self._expected if self._expected else 1.0
-        return pace * sum(self._left.values())
+    def __enter__(self) -> Self:
+        """What is live is shown from here to the end of `with`."""
+        ...
 
-    def skip(self, boots: Sequence[str]) -> None:
-        """Boots that an earlier run has finished."""
-        for boot in boots:
-            self._left.pop(boot, None)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def host_starts(self, host: str, jobs: Sequence[Job]) -> None:
+        """jobs: those that are left on this host, which may be fewer than it was planned with."""
+        ...
+
+    def note(self, host: str, event: str, text: str, **facts: Any) -> None:
+        """Anything besides boots. event: one word for programs, as "waiting"; text: for people; facts: its details."""
+        ...
 
     def boot_starts(self, job: Job) -> None:
-        self._begin = time.monotonic()
-        if not self._live:
-            self._write(f"{self._where(job)} starts, {clock(self.left_s)} left\n")
+        """A first try, a further one, or again the same because the connection was lost in it."""
+        ...
 
     def boot_goes_on(self, job: Job, seen: Collected, record: Record) -> None:
-        if not self._live:
-            return
-        phase = seen.phases[-1]["name"] if seen.phases else "boot"
-        after = " done" if isinstance(record, PhaseDone) else ""
-        resident = seen.resident_bytes
-        held = f", {show_bytes(resident)} resident" if resident is not None else ""
-        left = max(0.0, self.left_s - (time.monotonic() - self._begin))
-        self._write(f"{_CLEAR}{self._where(job)}: {phase}{after}{held}, {clock(left)} left")
+        """seen: all that came up of this boot, `record` included."""
+        ...
 
     def boot_ended(self, job: Job, line: Mapping[str, Any]) -> None:
-        took = time.monotonic() - self._begin
-        expected = self._left.pop(job.boot, 0.0)
-        if expected:
-            self._spent, self._expected = self._spent + took, self._expected + expected
-        why = f" ({line['reason']})" if line["reason"] else ""
-        self._write(f"{_CLEAR if self._live else ''}{self._where(job)}: {line['status']}{why}, {took:.1f} s\n")
+        """line: the boot's line in boots.jsonl."""
+        ...
 
-    def _where(self, job: Job) -> str:
-        again = f", try {job.attempt}" if job.attempt > 1 else ""
-        number = self._numbers[job.block, job.cell, job.arm.name]
-        return f"[{number}/{len(self._numbers)}] block {job.block} {job.cell} {job.arm.name}{again}"
+    def host_ends(self, host: str, state: str, reason: str = "") -> None:
+        """state: "done", "lost" or "stopped"."""
+        ...
 
-    def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+
+def progress_for(
+    jobs: Mapping[str, Sequence[Job]],
+    estimate_s: Callable[[Job], float],
+    parallel: int,
+    *,
+    stderr: TextIO,
+    stdout: TextIO,
+    as_json: bool,
+    done: Container[str] = (),
+    now: Callable[[], float] = time.monotonic,
+) -> Progress:
+    """JSON lines on stdout if `as_json`; else on stderr a live table if it is a terminal, and plain lines if it is not.
+
+    jobs: all boots of each host, hosts in the order in which they are run, `parallel` at once. estimate_s: usual
+    seconds of a boot. done: names of the boots (of their first try) that an earlier run has finished; `host_starts`
+    says it again for its host. now: seconds of a clock that never steps back. The keys of a JSON line are those of
+    bench.controller.progress_events.Event. NO_COLOR is honoured.
+    """
+    tally = Tally(jobs, estimate_s, parallel, now, done)
+    if as_json:
+        return JsonProgress(tally, LineWriter(stdout), LineWriter(stderr))
+    if stderr.isatty():
+        console = Console(file=stderr, markup=False, emoji=False, highlight=False)
+        # A terminal that cannot move its cursor (TERM=dumb) gets lines.
+        if console.is_interactive:
+            one_terminal = stdout is sys.stdout and stdout.isatty()
+            return LiveProgress(tally, console, redirect=stderr is sys.stderr, redirect_stdout=one_terminal)
+    return PlainProgress(tally, LineWriter(stderr))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.controller.cells import Cell
 from bench.controller.inventory import Host
 from bench.controller.planfile import Plan
-from bench.wire.job import Arm, Guest, Job, Paths, Phase
+from bench.wire.job import Arm, Guest, Job, Paths, Phase, Placement
 from bench.wire.units import GIB, MIB
 from workloads.catalog import WORKLOADS
 
@@ -98,8 +98,15 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         phases=phases,
         sample_hz=plan.sample_hz,
         ready_deadline_s=ready_s,
+        # The guest's: waiting for a quiet host has a deadline of its own.
         deadline_s=math.ceil(ready_s + longest + 60),
+        placement=_placement(plan, host),
+        quiet=plan.quiet,
     )
+
+
+def _placement(plan: Plan, host: Host) -> Placement:
+    return Placement(host.guest_cpus, host.sampler_cpus, host.numa_node, "cpu_latency" in plan.tune)
 
 
 def _ready_deadline_s(guest: Guest) -> float:

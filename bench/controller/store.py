@@ -7,6 +7,7 @@ before its line is appended.
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import gzip
 import hashlib
 import io
@@ -14,6 +15,7 @@ import json
 import math
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from bench.wire.units import MIB, show_bytes
 SCHEMA = 1
 # A boot of some minutes leaves about 1 MiB; the page and the exports a few more.
 NEEDED_BYTES = 64 * MIB
-_FOLDERS = ("series", "log", "pyperf")
+_FOLDERS = ("series", "log", "pyperf", "hosts")
 
 
 def check_destination(path: Path) -> None:
@@ -47,11 +49,19 @@ def _unwritable(path: Path, why: str) -> InputError:
     return InputError(f"--out {path}: {why}")
 
 
+class StoreError(LabError):
+    """The run's folder cannot be written any more: no host's trouble, and the end of the run on all of them."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__("controller", f"{path}: {what}")
+
+
 class RunFolder:
-    """One run under results/. Use `create` or `existing`."""
+    """One run under results/. Use `create` or `existing`. Several threads, one a host, may append at once."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._appending = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, run: dict[str, Any], plan: str, hosts: str) -> RunFolder:
@@ -84,25 +94,44 @@ class RunFolder:
 
     def boots(self) -> list[dict[str, Any]]:
         """The finished boots, in the order in which they ended. A line torn by a crash is no finished boot."""
-        path = self.path / "boots.jsonl"
+        return self._lines("boots.jsonl")
+
+    def events(self) -> list[dict[str, Any]]:
+        """What happened to the hosts besides boots, oldest first (`append_event`)."""
+        return self._lines("events.jsonl")
+
+    def host(self, name: str) -> dict[str, Any] | None:
+        """hosts/<name>.json: what the host answered when it was first reached; None when it never was."""
+        path = self.path / "hosts" / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         return [json.loads(line) for line in lines if line.endswith(b"\n")]
 
     def append_boot(self, boot: dict[str, Any], rows: Sequence[Row], logs: dict[str, str]) -> None:
-        """A finished boot: its series and logs first, then its line. Raises LabError when the disk is full."""
+        """A finished boot: its series and logs first, then its line. Raises StoreError when the disk is full."""
         try:
             self._write_series(self.path / boot["series"], rows)
             for name, text in logs.items():
                 self.write_text(f"log/{boot['boot']}.{name}.txt", text)
-            self._append_line(json.dumps(_finite(boot), ensure_ascii=False, allow_nan=False).encode() + b"\n")
+            self._append_line("boots.jsonl", boot)
         except OSError as error:
-            raise LabError(
-                "controller", f"{self.path}: boot {boot['boot']} cannot be saved: {error.strerror}"
-            ) from error
+            raise StoreError(self.path, f"boot {boot['boot']} cannot be saved: {error.strerror}") from error
 
-    def _append_line(self, line: bytes) -> None:
-        path = self.path / "boots.jsonl"
-        with path.open("ab") as file:
+    def append_event(self, host: str, event: str, **facts: Any) -> None:
+        """One line of events.jsonl. The kinds are in docs/architecture.md. Raises StoreError when the disk is full."""
+        now = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+        try:
+            self._append_line("events.jsonl", {"time": now, "host": host, "event": event, **facts})
+        except OSError as error:
+            raise StoreError(self.path, f"an event cannot be saved: {error.strerror}") from error
+
+    def _append_line(self, name: str, value: dict[str, Any]) -> None:
+        line = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
+        path = self.path / name
+        with self._appending, path.open("ab") as file:
             end = file.tell()
             whole = _whole_lines(path)
             if end != whole:
@@ -150,5 +179,10 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _whole_lines(path: Path) -> int:
-    """Length of the file up to its last newline."""
+    """Length of the file up to its last newline. Only a file with a torn line is read as a whole."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        if file.read(1) in (b"", b"\n"):
+            return size
     return path.read_bytes().rfind(b"\n") + 1

@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from bench.host import qmp
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
+from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
 from bench.host.process import Qemu
 from bench.host.readers import (
@@ -23,7 +24,7 @@ from bench.host.readers import (
 )
 from bench.host.sampler import Sampler
 from bench.wire.job import Job, Phase
-from bench.wire.record import LogPart, PhaseDone, Ready, Record
+from bench.wire.record import LogPart, PhaseDone, Placed, Ready, Record
 
 SOCKET_DEADLINE_S = 10.0
 FLUSH_S = 0.5
@@ -36,9 +37,20 @@ class SamplerError(Exception):
 class Boot:
     """Runs the phases of a job on a guest that is up, and emits what happens."""
 
-    def __init__(self, job: Job, qemu: Qemu, monitor: qmp.Qmp, link: GuestLink, sampler: Sampler) -> None:
+    def __init__(
+        self,
+        job: Job,
+        qemu: Qemu,
+        monitor: qmp.Qmp,
+        placed: Placed,
+        moved: Callable[[], str],
+        link: GuestLink,
+        sampler: Sampler,
+    ) -> None:
         self._job = job
         self._qemu = qemu
+        self._placed = placed
+        self._moved = moved
         self._link = link
         self.monitor = monitor
         self.sampler = sampler
@@ -46,7 +58,13 @@ class Boot:
         self.facts: dict[str, Any] = {}
 
     async def run(self, emit: Callable[[Record], None]) -> None:
-        """READY, clocks, every phase, final answers. Raises GuestError, SamplerError or TimeoutError."""
+        """Placement, READY, clocks, every phase, final answers.
+
+        Raises PlacementError, GuestError, SamplerError or TimeoutError.
+        """
+        emit(self._placed)
+        if self._placed.problem:
+            raise PlacementError(self._placed.problem)
         emit(await self._ready())
         # Not before: it would take CPU time from the boot, which no metric looks into.
         self.sampler.start()
@@ -55,6 +73,9 @@ class Boot:
         for phase in self._job.phases:
             emit(await self._phase(phase))
             self._check()
+        problem = self._moved()
+        if problem:
+            raise PlacementError(problem)
         self._note_clock(begin, await self._link.tie_clocks(self._qemu.now))
         emit(LogPart("dmesg", (await self._link.call("dmesg")).result["text"]))
         self.facts = await self.monitor.facts()
@@ -125,12 +146,18 @@ class Boot:
 
 
 @contextlib.asynccontextmanager
-async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path) -> AsyncIterator[Boot]:
-    """Monitor, sampler and link of a QEMU that was just spawned; all closed again at the end."""
+async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path, latency: str = "") -> AsyncIterator[Boot]:
+    """Monitor, placement, sampler and link of a QEMU that was just spawned; all closed again at the end.
+
+    latency: what is held of it, for the record of the placement.
+    """
     async with qmp.connect(folder / "qmp", SOCKET_DEADLINE_S) as monitor:
+        vcpus = await monitor.vcpu_threads()
+        # Early: every moment before it, the guest runs where it should not.
+        placed = place(job, qemu.pid, vcpus, latency)
         readers = (
             RamReader(qemu.pid, job.arm.backing, job.guest.memory_bytes),
-            ProcessReader(qemu.pid, await monitor.vcpu_threads()),
+            ProcessReader(qemu.pid, vcpus),
             CgroupReader(qemu.pid),
             VmstatReader(),
             MeminfoReader(),
@@ -140,7 +167,7 @@ async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path) -> AsyncIte
         rows.sampler = sampler
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
         try:
-            yield Boot(job, qemu, monitor, link, sampler)
+            yield Boot(job, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, sampler)
         finally:
             # Before QEMU goes: its counters go with it.
             sampler.stop()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from bench.errors import LabError
-from bench.host.doctor import Canary
 from bench.host.kvm import CANARY_DEADLINE_S
 from bench.wire.job import Arm, Guest, Job, Paths, Phase
 from bench.wire.record import End, PhaseDone, Ready, Record, Samples
@@ -21,6 +21,19 @@ TCG_READY_S = 90.0
 _SETTLE = {"min_s": 4.5, "max_s": 20.0, "window_s": 4.5, "tolerance_bytes": 2 * MIB}
 
 
+@dataclass(frozen=True)
+class Canary:
+    """What a canary guest with reporting showed: bytes that QEMU discarded after a free, and how long that took.
+
+    problem: why it failed, "" when it did not; evidence: QEMU's and the console's last lines then.
+    """
+
+    discarded_bytes: int
+    seconds: float
+    problem: str = ""
+    evidence: tuple[str, ...] = ()
+
+
 def seconds_to_ready(accel: str, paths: Paths, boot: Boot) -> float:
     """Boots a canary. Raises LabError with QEMU's and the console's last lines when it did not become ready."""
     records: list[Record] = []
@@ -29,7 +42,7 @@ def seconds_to_ready(accel: str, paths: Paths, boot: Boot) -> float:
         if isinstance(record, Ready):
             return record.ready_s
     end = _end(records)
-    raise LabError("local", end.reason, evidence=end.evidence)
+    raise LabError("", end.reason, evidence=end.evidence)
 
 
 def discards(accel: str, paths: Paths, boot: Boot) -> Canary:
@@ -49,12 +62,13 @@ def discards(accel: str, paths: Paths, boot: Boot) -> Canary:
     records: list[Record] = []
     boot(canary(accel, paths, phases), records.append)
     freed = next((r.start_s for r in records if isinstance(r, PhaseDone) and r.name == "free"), None)
+    end = _end(records)
     if freed is None:
-        return Canary(0, 0.0, _end(records).reason)
+        return Canary(0, 0.0, end.reason, tuple(end.evidence))
     rows = [row for record in records if isinstance(record, Samples) for row in record.rows]
     seen = [(t, value) for t, source, name, value in rows if (source, name) == ("discard", "bytes") and t >= freed]
     last = max((t for t, _ in seen), default=freed)
-    return Canary(int(sum(value for _, value in seen)), last - freed, _end(records).reason)
+    return Canary(int(sum(value for _, value in seen)), last - freed, end.reason, tuple(end.evidence))
 
 
 def canary(accel: str, paths: Paths, phases: tuple[Phase, ...]) -> Job:

@@ -7,31 +7,49 @@ import hashlib
 import lzma
 import struct
 import subprocess
+import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.host import receive
 from bench.wire import cpio
 
 # Transports, then the agent's port: its device appears while the rest is loaded.
 WANTED = ("virtio_pci", "virtio_mmio", "virtio_console", "virtio_balloon", "virtio_mem", "virtio_blk")
+_CPIO = b"070701"
 _SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 
 
-def build_initrd(image: Path, modules_dir: str, cache: Path) -> Path:
+def build_initrd(image: Path, modules: str, cache: Path) -> Path:
     """The guest image and one kernel's modules in one file in `cache`, named by its content.
 
-    modules_dir: /lib/modules/<release> or the like; "" when everything is built in. The agent reads the file
-    modules/order: a module a line, and after its name the virtio devices without which it need not be loaded. Raises
-    ValueError for a folder that holds no modules, OSError when something cannot be read or written.
+    modules: /lib/modules/<release> or the like, or a file that `modules_archive` made of it; "" when everything is
+    built in. A new initrd takes the place of what was not used for long (receive.prune). Raises ValueError for a folder
+    that holds no modules and a file that is no archive, OSError when something cannot be read or written.
     """
     body = image.read_bytes()
-    if modules_dir:
-        body += _modules_archive(module_closure(modules_dir, WANTED))
+    if Path(modules).is_file():
+        packed = Path(modules).read_bytes()
+        if packed[: len(_CPIO)] != _CPIO:
+            raise ValueError(f"{modules}: no archive of modules; it should be a kernel's module folder, or one packed")
+        body += packed
+    elif modules:
+        body += modules_archive(modules)
     path = cache / f"initrd-{hashlib.sha256(body).hexdigest()[:16]}.cpio"
-    if not path.exists():
+    if not receive.touch(path):
         cpio.write_atomically(path, body)
+        receive.prune(cache, receive.KEEP, time.time())
     return path
+
+
+def modules_archive(modules_dir: str) -> bytes:
+    """A cpio of the modules that a guest may need of this folder. Raises ValueError, OSError.
+
+    The agent reads its file modules/order: a module a line, and after its name the virtio devices without which it need
+    not be loaded.
+    """
+    return _packed(module_closure(modules_dir, WANTED))
 
 
 def module_closure(modules_dir: str, wanted: Sequence[str]) -> list[Path]:
@@ -130,7 +148,7 @@ def _bzimage_version(data: bytes) -> str:
     return text.decode(errors="replace") or "unknown"
 
 
-def _modules_archive(files: Iterable[Path]) -> bytes:
+def _packed(files: Iterable[Path]) -> bytes:
     entries, order = [], []
     for path in files:
         data = read_module(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.errors import LabError, MissingError
 from bench.host import packages
+from bench.host.package_names import MANAGERS, family, names
 
 MODULES = ("virtio_pci", "virtio_balloon", "virtio_console")
 _CONCRETE = re.compile(r"Depends: (linux-(?:image|modules|binary)-\d\S*)")
@@ -39,10 +40,10 @@ class Kernel:
 
 
 def missing_modules(kernel: Kernel, wanted: Sequence[str] = MODULES) -> list[str] | None:
-    """What of `wanted` the kernel has neither built in nor as a module; None when it has no modules folder to ask."""
-    if not kernel.modules:
-        return None
+    """What of `wanted` the kernel has neither built in nor as a module; None when it has no folder of them to ask."""
     folder = Path(kernel.modules)
+    if not kernel.modules or folder.is_file():
+        return None
     here = {_module_name(name) for _, _, files in os.walk(folder) for name in files if ".ko" in name}
     builtin = folder / "modules.builtin"
     if builtin.is_file():
@@ -71,7 +72,7 @@ def find_kernel(cache: Path, image: str = "", modules: str = "", root: Path = Pa
         if not problems:
             return kernel
         looked += [f"{kernel.release} in the cache: {problem}" for problem in problems]
-    raise MissingError("no guest kernel found; " + "; ".join(looked), "bench prepare local")
+    raise MissingError("no guest kernel found; " + "; ".join(looked), "bench prepare")
 
 
 def cached_kernels(cache: Path) -> list[Kernel]:
@@ -103,7 +104,7 @@ def _problems(kernel: Kernel) -> list[str]:
 def _named(image: Path, modules: str, root: Path) -> Kernel:
     if not image.is_file() or not os.access(image, os.R_OK):
         raise MissingError(f"guest kernel {image}: no such readable file")
-    if modules and not Path(modules).is_dir():
+    if modules and not Path(modules).exists():
         raise MissingError(f"modules folder {modules}: no such folder")
     release = image.name.partition("-")[2] or (Path(modules).name if modules else "")
     guesses = [image.parent.parent / "lib/modules" / release, root / "lib/modules" / release] if release else []
@@ -138,38 +139,45 @@ def unpack_argvs(package: Path, folder: Path) -> list[list[str]]:
     return [["dpkg-deb", "-x", str(package), str(folder)]]
 
 
-def fetch_kernel(
-    cache: Path, *, say: packages.Say = packages.to_stderr, dry_run: bool = False, refresh: bool = False
-) -> Kernel | None:
-    """The newest cached kernel, or (`refresh`: in any case) the distribution's own, downloaded and unpacked into it.
+def wanted_packages(root: Path = Path("/")) -> list[str]:
+    """The distribution's packages of a guest kernel. Raises MissingError where the distribution is not known."""
+    kind = family(root)
+    if not kind:
+        raise MissingError("no kernel package is known for this distribution; name one (kernel:, modules:)")
+    return names(["kernel"], kind)
 
-    Nothing outside `cache` changes, apart from apt's lists where they are old. None only for `dry_run`.
+
+def fetch_kernel(
+    cache: Path, become: str = "sudo", *, say: packages.Say = packages.to_stderr, root: Path = Path("/")
+) -> Kernel:
+    """The newest cached kernel, or the distribution's own, downloaded and unpacked into the cache.
+
+    Nothing outside `cache` changes, apart from apt's lists where they are old and `become` allows it.
     Raises MissingError where the distribution is not known, LabError where a step fails.
     """
     usable = [kernel for kernel in cached_kernels(cache) if not _problems(kernel)]
-    if usable and not refresh:
+    if usable:
         return usable[0]
-    kind = packages.family()
-    if not kind:
-        raise MissingError("no kernel package is known for this distribution; name one (kernel:, modules:)")
-    meta = packages.names(["kernel"], kind)
-    if dry_run:
-        say(f"would download {', '.join(meta)} and unpack it into {cache / 'kernels'} (nothing is installed)")
-        return None
+    meta, kind = wanted_packages(root), family(root)
     (cache / "kernels").mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache / "kernels") as temp:
         # apt drops to its own user, who must be able to enter.
         Path(temp).chmod(0o755)
-        return _fetch_into(cache, Path(temp), _resolve(meta, kind, say), kind, say)
+        if MANAGERS[kind] == "apt-get":
+            packages.renew_lists(become, say, root)
+        return _fetch_into(cache, Path(temp), current_packages(meta, kind), kind, say)
 
 
-def _resolve(meta: Sequence[str], kind: str, say: packages.Say) -> list[str]:
-    if kind in ("fedora", "rhel"):
-        return list(meta)
-    packages.renew_lists(say)
-    found = _concrete(meta[0])
+def current_packages(wanted: Sequence[str], kind: str) -> list[str]:
+    """What `wanted` is to be downloaded as: for apt, the packages with a version in their name behind a meta package.
+
+    Raises MissingError where apt knows none.
+    """
+    if MANAGERS[kind] != "apt-get":
+        return list(wanted)
+    found = _concrete(wanted[0])
     if not found:
-        raise MissingError(f"apt knows no package {meta[0]}", "sudo apt-get update")
+        raise MissingError(f"apt knows no package {wanted[0]}", "sudo apt-get update")
     return found
 
 
@@ -178,7 +186,9 @@ def _concrete(meta: str) -> list[str]:
     found: list[str] = []
     todo = [meta]
     while todo:
-        done = subprocess.run(depends_argv(todo.pop()), capture_output=True, text=True, check=False)
+        # apt translates its "Depends:".
+        english = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(depends_argv(todo.pop()), capture_output=True, text=True, check=False, env=english)
         fresh = [name for name in concrete_packages(done.stdout) if name not in found]
         found += fresh
         todo += fresh
@@ -191,7 +201,7 @@ def _fetch_into(cache: Path, temp: Path, wanted: Sequence[str], kind: str, say: 
     status, lines = packages.run(argv, cwd=temp)
     files = sorted([*temp.glob("*.deb"), *temp.glob("*.rpm")])
     if status != 0 or not files:
-        raise LabError("local", f"the kernel's package could not be downloaded (status {status})", argv, lines)
+        raise LabError("", f"the kernel's package could not be downloaded (status {status})", argv, lines)
     (temp / "tree").mkdir()
     for file in files:
         _unpack(unpack_argvs(file, temp / "tree"))
@@ -204,9 +214,7 @@ def _unpack(pipeline: Sequence[Sequence[str]]) -> None:
         done = subprocess.run(argv, input=data, capture_output=True, check=False)
         if done.returncode != 0:
             lines = done.stderr.decode(errors="replace").splitlines()[-packages.SHOWN_LINES :]
-            raise LabError(
-                "local", f"the kernel's package could not be unpacked (status {done.returncode})", argv, lines
-            )
+            raise LabError("", f"the kernel's package could not be unpacked (status {done.returncode})", argv, lines)
         data = done.stdout
 
 
@@ -221,7 +229,7 @@ def adopt(tree: Path, staged: Path, cache: Path) -> Kernel:
         *tree.glob("usr/lib/modules/*/vmlinuz"),
     ]
     if not images:
-        raise LabError("local", "the kernel's package holds no vmlinuz", (), sorted(p.name for p in tree.iterdir()))
+        raise LabError("", "the kernel's package holds no vmlinuz", (), sorted(p.name for p in tree.iterdir()))
     image = images[0]
     release = image.parent.name if image.name == "vmlinuz" else image.name.partition("-")[2]
     final = cache / "kernels" / release
@@ -235,7 +243,7 @@ def adopt(tree: Path, staged: Path, cache: Path) -> Kernel:
     kernel = _in_folder(staged, release, "cached")
     problems = _problems(kernel)
     if problems:
-        raise LabError("local", f"kernel {release} of the distribution cannot be used: {'; '.join(problems)}")
+        raise LabError("", f"kernel {release} of the distribution cannot be used: {'; '.join(problems)}")
     if final.exists() and _problems(_in_folder(final, release, "cached")):
         shutil.rmtree(final)
     if not final.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -50,7 +51,9 @@ def probe_kvm(
     if earlier is not None:
         return earlier
     answer = _boot(boot)
-    _write_cached(cache, _key(qemu_version, root), answer)
+    # A full disk, say: then the next one asks again.
+    with contextlib.suppress(OSError):
+        _write_cached(cache, _key(qemu_version, root), answer)
     return answer
 
 

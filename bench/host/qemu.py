@@ -59,20 +59,22 @@ def _machine(job: Job) -> list[str]:
     return [
         *("-machine", f"{kind},memory-backend={RAM_ID}", "-accel", accel),
         *("-cpu", "max" if guest.accel == "tcg" else "host", "-smp", str(guest.vcpus)),
-        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job.arm.backing, guest.memory_bytes)),
+        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job)),
     ]
 
 
-def _memory(backing: str, size: int) -> str:
-    if backing == "memfd":
+def _memory(job: Job) -> str:
+    node, common = job.placement.numa_node, f"id={RAM_ID},size={job.guest.memory_bytes}"
+    bound = "" if node is None else f",host-nodes={node},policy=bind"
+    if job.arm.backing == "memfd":
         # share=on: with share=off the host holds every touched page twice, in the file and as its private copy.
-        return f"memory-backend-memfd,id={RAM_ID},size={size},share=on"
-    if backing == "anonymous":
-        return f"memory-backend-ram,id={RAM_ID},size={size}"
-    if backing == "hugetlb":
+        return f"memory-backend-memfd,{common},share=on{bound}"
+    if job.arm.backing == "anonymous":
+        return f"memory-backend-ram,{common}{bound}"
+    if job.arm.backing == "hugetlb":
         # reserve=off: a discarded huge page loses its reservation anyway, so none is taken.
-        return f"memory-backend-memfd,id={RAM_ID},size={size},share=on,hugetlb=on,hugetlbsize=2M,reserve=off"
-    raise ValueError(f"unknown backing {backing!r}")
+        return f"memory-backend-memfd,{common},share=on,hugetlb=on,hugetlbsize=2M,reserve=off{bound}"
+    raise ValueError(f"unknown backing {job.arm.backing!r}")
 
 
 def _channels(folder: str) -> list[str]:

@@ -10,27 +10,32 @@ import asyncio
 import contextlib
 import datetime as dt
 import os
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from qemu.qmp.error import QMPError
 
+from bench.host import receive
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.guest import GuestError
 from bench.host.initrd import build_initrd
+from bench.host.placement import PlacementError, Seat, impossible, seat
 from bench.host.private import FALLBACK_BASE, private_folder, prune
 from bench.host.process import Qemu, spawn
 from bench.host.qemu import qemu_argv
+from bench.host.quiet import wait_quiet
 from bench.wire.job import Job
-from bench.wire.record import End, LogPart, Record, Samples, Started
+from bench.wire.record import End, LogPart, Placed, Record, Samples, Started
 
 EVIDENCE_LINES = 20
 LOG_LIMIT_BYTES = 256 << 10
 DYING_S = 1.0
 LAST_WORDS_S = 0.2
+GONE = "the controller went away"
 
 Emit = Callable[[Record], None]
 
@@ -49,20 +54,49 @@ async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> boo
     """Boots, runs and ends one guest; True when every phase was run. `gone` is set when nobody listens any more."""
     for base in {Path(tempfile.gettempdir()), FALLBACK_BASE}:
         prune(base)
+    _note_use(job, cache)
     try:
         initrd = build_initrd(Path(job.paths.image), job.paths.modules, cache)
     except (OSError, ValueError) as error:
         emit(End("failed", f"the guest image cannot be built: {error}"))
         return False
-    with private_folder() as folder:
-        return await _run_in(folder, job, initrd, emit, gone)
+    if not await _may_start(job, emit, gone):
+        return False
+    with private_folder() as folder, seat(job.placement) as place:
+        return await _run_in(folder, job, initrd, place, emit, gone)
 
 
-async def _run_in(folder: Path, job: Job, initrd: Path, emit: Emit, gone: asyncio.Event) -> bool:
+def _note_use(job: Job, cache: Path) -> None:
+    """Whoever pushes files removes those that nobody used for a day, and a run may last longer than that."""
+    for name in (job.paths.image, job.paths.kernel, job.paths.modules, sys.argv[0]):
+        path = Path(name)
+        if path.parent == cache and path.is_file():
+            with contextlib.suppress(OSError):
+                receive.touch(path)
+
+
+async def _may_start(job: Job, emit: Emit, gone: asyncio.Event) -> bool:
+    """Whether this host can do what is asked, and is quiet; otherwise the boot has ended, without a guest."""
+    problem = impossible(job.placement, job.guest.vcpus)
+    if problem:
+        emit(Placed({}, problem))
+        emit(End("invalid", problem))
+        return False
+    quieted = await wait_quiet(job.quiet, gone)
+    emit(quieted)
+    if gone.is_set():
+        emit(End("failed", GONE))
+    elif quieted.over:
+        reason = f"the host did not get quiet within {job.quiet.deadline_s:g} s: {', '.join(quieted.over)}"
+        emit(End("invalid", reason, [f"{name}: {value:g}" for name, value in quieted.readings.items()]))
+    return not (gone.is_set() or quieted.over)
+
+
+async def _run_in(folder: Path, job: Job, initrd: Path, place: Seat, emit: Emit, gone: asyncio.Event) -> bool:
     argv = qemu_argv(job, str(folder), str(initrd))
     outbox = Outbox()
     try:
-        qemu = await spawn(argv, outbox.add)
+        qemu = await spawn(argv, outbox.add, place.qemu_cpus)
     except OSError as error:
         emit(End("failed", f"QEMU cannot be started: {error}"))
         return False
@@ -70,7 +104,8 @@ async def _run_in(folder: Path, job: Job, initrd: Path, emit: Emit, gone: asynci
     outcome = _Outcome()
     flusher = asyncio.ensure_future(_flush(outbox, emit))
     try:
-        await _watch(job, qemu, outbox, folder, emit, gone, outcome)
+        drive = _drive(job, qemu, outbox, folder, place.latency, emit, outcome)
+        await _watch(job, qemu, drive, gone, outcome)
     finally:
         flusher.cancel()
         await qemu.end()
@@ -78,11 +113,9 @@ async def _run_in(folder: Path, job: Job, initrd: Path, emit: Emit, gone: asynci
     return outcome.status == "ok"
 
 
-async def _watch(
-    job: Job, qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, gone: asyncio.Event, outcome: _Outcome
-) -> None:
+async def _watch(job: Job, qemu: Qemu, boot: Coroutine[Any, Any, None], gone: asyncio.Event, outcome: _Outcome) -> None:
     """Runs the boot beside its three enemies (deadline, death of QEMU, silence above); fills in the outcome."""
-    drive = asyncio.ensure_future(_drive(job, qemu, outbox, folder, emit, outcome))
+    drive = asyncio.ensure_future(boot)
     death = asyncio.ensure_future(qemu.wait())
     silence = asyncio.ensure_future(gone.wait())
     tasks = {drive, death, silence}
@@ -94,34 +127,37 @@ async def _watch(
         elif death.done():
             # Told to quit, it is gone before its connections are closed here; else its last event may be on its way.
             await asyncio.wait({drive}, timeout=DYING_S if outcome.phases_done else LAST_WORDS_S)
-        outcome.reason = _reason(job, drive, death, silence, outcome)
-        outcome.status = "failed" if outcome.reason else "ok"
+        outcome.status, outcome.reason = _verdict(job, drive, death, silence, outcome)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _drive(job: Job, qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _Outcome) -> None:
-    async with bring_up(job, qemu, outbox, folder) as boot:
+async def _drive(
+    job: Job, qemu: Qemu, outbox: Outbox, folder: Path, latency: str, emit: Emit, outcome: _Outcome
+) -> None:
+    async with bring_up(job, qemu, outbox, folder, latency) as boot:
         outcome.boot = boot
         await boot.run(emit)
         outcome.phases_done = True
 
 
-def _reason(job: Job, drive: Any, death: Any, silence: Any, outcome: _Outcome) -> str:
-    """Why the boot failed, "" when it did not. The causes are asked in the order in which they explain each other."""
+def _verdict(job: Job, drive: Any, death: Any, silence: Any, outcome: _Outcome) -> tuple[str, str]:
+    """(status, reason) of the boot. The causes are asked in the order in which they explain each other."""
     if silence.done():
-        return "the controller went away"
+        return "failed", GONE
     if outcome.phases_done and not (drive.done() and drive.exception()):
-        return ""
+        return "ok", ""
     if death.done():
-        return f"QEMU ended with status {death.result()}{_last_event(outcome)} {_during(outcome)}"
+        return "failed", f"QEMU ended with status {death.result()}{_last_event(outcome)} {_during(outcome)}"
     if not drive.done():
-        return f"not done within the job's deadline of {job.deadline_s:.0f} s"
+        return "failed", f"not done within the job's deadline of {job.deadline_s:.0f} s"
     error = drive.exception()
+    if isinstance(error, PlacementError):
+        return "invalid", str(error)
     if isinstance(error, (GuestError, SamplerError, TimeoutError, asyncio.TimeoutError, QMPError, OSError)):
-        return str(error) or type(error).__name__
+        return "failed", str(error) or type(error).__name__
     raise error
 
 
@@ -138,11 +174,13 @@ def _during(outcome: _Outcome) -> str:
 
 
 async def _flush(outbox: Outbox, emit: Emit) -> None:
-    while True:
-        await asyncio.sleep(FLUSH_S)
-        rows = outbox.take()
-        if rows:
-            emit(Samples(rows))
+    # Nobody may be listening any more, which is noticed elsewhere.
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            rows = outbox.take()
+            if rows:
+                emit(Samples(rows))
 
 
 def _send_rest(qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _Outcome) -> None:
@@ -153,7 +191,7 @@ def _send_rest(qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _O
     evidence += [f"console: {line}" for line in console.splitlines()[-EVIDENCE_LINES:]]
     stats = boot.sampler.stats.as_json() if boot else {}
     facts: dict[str, Any] = {**boot.facts, "events": boot.monitor.events} if boot else {}
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         rows = outbox.take()
         if rows:
             emit(Samples(rows))

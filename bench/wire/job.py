@@ -75,6 +75,38 @@ class Paths:
 
 
 @dataclass(frozen=True)
+class Placement:
+    """Where a boot's threads and memory go on the host.
+
+    guest_cpus: vCPU i is pinned to the i-th of them, QEMU's other threads to all of them; () pins nothing.
+    sampler_cpus: the host side's own; () with guest_cpus given: all online ones but these. numa_node: guest RAM is
+    bound to it. hold_latency: /dev/cpu_dma_latency is held open at 0 during the boot, so that no CPU sleeps deeply.
+    """
+
+    guest_cpus: tuple[int, ...] = ()
+    sampler_cpus: tuple[int, ...] = ()
+    numa_node: Optional[int] = None
+    hold_latency: bool = False
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """What a host must be below before a boot; a limit of None is not asked. deadline_s: how long to wait for it.
+
+    busy_share: CPU time not idle, of all CPUs, over a second. load_per_cpu: the 1-minute load average over the CPUs.
+    pressure_share: the largest "some avg10" of PSI (cpu, memory, io), as a share. swap_pages_s: pages swapped in and
+    out a second. temperature_c: of the hottest readable sensor.
+    """
+
+    busy_share: Optional[float] = None
+    load_per_cpu: Optional[float] = None
+    pressure_share: Optional[float] = None
+    swap_pages_s: Optional[float] = None
+    temperature_c: Optional[float] = None
+    deadline_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Job:
     """One boot. Times in seconds. `block` counts from 1, `order` is the position inside the block from 0."""
 
@@ -90,6 +122,8 @@ class Job:
     ready_deadline_s: float = 60.0
     deadline_s: float = 600.0
     attempt: int = 1
+    placement: Placement = Placement()
+    quiet: Quiet = Quiet()
 
     @property
     def id(self) -> str:
@@ -105,7 +139,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Ask:
-    """A question to the host side that is no boot of a plan: "resolve", "prepare" or "doctor", with its arguments."""
+    """A question to the host side that is no boot of a plan, with its arguments (bench.host.asks says which)."""
 
     what: str
     args: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Take the host for one run: its lock, and the settings that the run wants. Both are given back when stdin closes.
+
+    owner: who runs it, as user@machine. run: what the run is called. tune: names of settings, as bench.host.knobs has
+    them. wait: wait for the lock instead of failing. become: "sudo" where root may be used, "none" where not.
+    """
+
+    run: str
+    owner: str
+    tune: tuple[str, ...] = ()
+    wait: bool = False
+    become: str = "none"

@@ -1,5 +1,5 @@
-"""What comes up while a job runs, one JSON line each. The order is Hello, Started, Ready, then PhaseDone, Samples and
-LogPart as they happen, and End, always last. A stream without End is a host side that died.
+"""What comes up while a job runs, one JSON line each. The order is Hello, Quieted, Started, Placed, Ready, then
+PhaseDone, Samples and LogPart as they happen, and End, always last. A stream without End is a host side that died.
 
 All times are seconds of the host's monotonic clock since QEMU was started (`t`), unless a name says otherwise.
 """
@@ -7,9 +7,10 @@ All times are seconds of the host's monotonic clock since QEMU was started (`t`)
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Optional, Union
+from typing import Any, Optional, Union, get_args
 
 from bench.wire import codec
+from bench.wire.setting import Setting
 
 # One row of a series: (t, source, name, value). The names are in docs/metrics.md.
 Row = tuple[float, str, str, float]
@@ -21,6 +22,31 @@ class Hello:
 
     pid: int
     host_facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Quieted:
+    """The host was looked at before QEMU started. readings: by the names of the limits of `Quiet`; absent if unread.
+
+    over: "busy_share 0.81 over 0.25", for each limit that was not met when the deadline passed; the boot then ends
+    invalid without a guest.
+    """
+
+    waited_s: float
+    readings: dict[str, float]
+    over: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the threads really run, read back after pinning. The values are lists of CPUs as the kernel writes them.
+
+    seen: "vcpu0", "vcpu1" …, "qemu", "sampler" and "memory" (the policy of the guest's RAM), "cpu_dma_latency" (what is
+    held, or why not). problem: "" when it is as asked.
+    """
+
+    seen: dict[str, str]
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +103,8 @@ class LogPart:
 
 @dataclass(frozen=True)
 class End:
-    """Last line. status "ok" or "failed"; a failure has its reason and evidence (last lines seen).
+    """Last line. status "ok", "failed", or "invalid" (nothing was measured: the host did not get quiet, a thread was
+    not where it should be); what is not ok has its reason and evidence (last lines seen).
 
     sampler: hz, ticks, missed, cpu_s, error. clock: offset_s (host t minus guest monotonic seconds) and error_s.
     qmp: answers of query-status, query-balloon and others at the end, and the events seen.
@@ -93,16 +120,41 @@ class End:
 
 @dataclass(frozen=True)
 class Reply:
-    """The answer to an Ask, its only record. error: empty, or kind (a class of bench.errors), message and key."""
+    """The answer to an Ask, its only record. error: empty, or what bench.errors.parts made."""
 
     data: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, str] = field(default_factory=dict)
+    error: dict[str, Any] = field(default_factory=dict)
 
 
-Record = Union[Hello, Started, Ready, PhaseDone, Samples, LogPart, End, Reply]
-KINDS: dict[str, type[Any]] = {
-    kind.__name__: kind for kind in (Hello, Started, Ready, PhaseDone, Samples, LogPart, End, Reply)
-}
+@dataclass(frozen=True)
+class Waiting:
+    """Answer to a Hold that waits: who has the host. holder: owner, run, since (wall time), pid."""
+
+    holder: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The host is held, from here until stdin closes.
+
+    taken_over: the holder whose process was found dead, {} for none. recovered: settings of an earlier run that were
+    still changed and are restored now. settings: those of this run, applied.
+    """
+
+    taken_over: dict[str, Any] = field(default_factory=dict)
+    recovered: tuple[Setting, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True)
+class Released:
+    """Last record of a Hold: the settings after they were restored, and the lock is free."""
+
+    settings: tuple[Setting, ...] = ()
+
+
+Record = Union[Hello, Quieted, Started, Placed, Ready, PhaseDone, Samples, LogPart, End, Reply, Waiting, Held, Released]
+KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Record)}
 
 
 def encode(record: Record) -> bytes:

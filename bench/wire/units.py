@@ -1,4 +1,4 @@
-"""Sizes, shares and durations as people write them, and as they read them.
+"""Sizes, shares and durations as people write them, and as they read them; and text from elsewhere, made harmless.
 
 Inside the suite every quantity is in base units (bytes, seconds, a share between 0 and 1), named so
 (`memory_bytes`, `settle_s`). Only this file converts.
@@ -34,6 +34,11 @@ def parse_share(text: str | float) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{text!r} is no share; write a percentage as in 50%")
     return value
+
+
+def printable(text: object) -> str:
+    """One line that does nothing to a terminal: white space is a space, control and format characters are U+FFFD."""
+    return "".join(char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in str(text))
 
 
 def show_bytes(value: float) -> str:

@@ -12,7 +12,8 @@ from bench.controller.arms import ARMS
 from bench.controller.bundle import build_bundle
 from bench.controller.collect import Collected
 from bench.controller.image import build_image
-from bench.controller.session import LocalSession
+from bench.controller.session import Session
+from bench.controller.transport import LocalTransport
 from bench.wire.cache import cache_folder
 from bench.wire.codec import from_json
 from bench.wire.job import Arm, Guest, Job, Paths, Phase
@@ -28,7 +29,7 @@ QUICK = {"touch": 0.3, "drain_min_s": 1.0, "settle_min_s": 6.0, "window_s": 6.0,
 class Lab:
     """What boots guests here. `boot` runs a whole cycle of an arm and answers its line of boots.jsonl and its rows."""
 
-    session: LocalSession
+    session: Session
     paths: Paths
     accel: str
 
@@ -52,7 +53,7 @@ def cycle_phases(**changes: Any) -> tuple[Phase, ...]:
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     cache = cache_folder()
-    session = LocalSession("local", build_bundle(cache))
+    session = Session(LocalTransport("local"), str(build_bundle(cache)))
     image = build_image(cache)
     answer = session.ask("resolve", qemu="", kernel="", modules="", accel="auto", image=str(image))
     return Lab(session, from_json(Paths, answer["paths"]), answer["accel"])

@@ -12,6 +12,7 @@ A word `fake=MODE` among the kernel's arguments chooses what goes wrong, from th
   nonsense     answers no JSON                        half         answers JSON with keys missing
   abrupt       ends without an answer when told to quit
   trace-format prints a discard in an unknown format  long-line    prints 2 MiB of stderr without a line's end
+  one-thread   runs all vCPUs in one thread           unbound      binds its memory to no node
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import ctypes
 import json
 import mmap
 import os
+import platform
 import re
 import signal
 import socket
@@ -36,6 +38,9 @@ BLOCK_BYTES = MIB
 BLOCKS_A_PASS = 6
 PASS_S = 0.25
 PUNCH_HOLE_KEEP_SIZE = 0x03
+# Linux: the number of mbind(2), which libc has not, and its policy
+MBIND = {"x86_64": 237, "aarch64": 235}
+MPOL_BIND = 2
 VERSION = {"qemu": {"micro": 0, "minor": 0, "major": 99}, "package": "fake"}
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
@@ -58,6 +63,14 @@ class Ram:
         os.ftruncate(self.fd, size)
         self._map = mmap.mmap(self.fd, size)
         self.size = size
+
+    def bind(self, node: int) -> None:
+        """To one NUMA node, as the option host-nodes does it."""
+        nodes = ctypes.c_ulong(1 << node)
+        start = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(self._map)))
+        rest = (MPOL_BIND, ctypes.byref(nodes), ctypes.c_ulong(64), 0)
+        if LIBC.syscall(MBIND[platform.machine()], start, ctypes.c_ulong(self.size), *rest) != 0:
+            raise OSError(ctypes.get_errno(), "mbind")
 
     def write(self, start: int, length: int) -> None:
         self._map[start : start + length] = b"\x5a" * length
@@ -86,7 +99,7 @@ class Guest:
         self._stream: Any = None
 
     def serve(self, listener: socket.socket) -> None:
-        self._monitor.vcpu_thread = threading.get_native_id()
+        self._monitor.vcpu_threads[0] = threading.get_native_id()
         self._ram.write(0, BOOTED_BYTES)
         connection, _ = listener.accept()
         self._stream = connection.makefile("rwb", buffering=0)
@@ -210,7 +223,7 @@ class Monitor:
     """QMP over one connection: the commands that the suite uses; others are unknown, as in an older QEMU."""
 
     def __init__(self, abrupt: bool) -> None:
-        self.vcpu_thread = 0
+        self.vcpu_threads: dict[int, int] = {}
         self.abrupt = abrupt
         self._stream: Any = None
         self._lock = threading.Lock()
@@ -240,7 +253,9 @@ class Monitor:
         status = {"running": True, "singlestep": False, "status": "running"}
         known: dict[str, Any] = {
             "qmp_capabilities": {},
-            "query-cpus-fast": [{"cpu-index": 0, "thread-id": self.vcpu_thread}],
+            "query-cpus-fast": [
+                {"cpu-index": index, "thread-id": thread} for index, thread in sorted(self.vcpu_threads.items())
+            ],
             "query-status": status,
             "query-balloon": {"actual": 1},
             "qom-set": {},
@@ -269,6 +284,8 @@ def read_argv(argv: list[str]) -> dict[str, str]:
         "console": found(r"file,id=console,path=((?:[^,\n]|,,)*)"),
         "bytes": found(r"-m\n(\d+)B"),
         "balloon": found(r"(virtio-balloon-pci.*)"),
+        "vcpus": found(r"-smp\n(\d+)"),
+        "node": found(r"host-nodes=(\d+),policy=bind"),
         "locked": "yes" if "mem-lock=on" in line else "",
         "mode": found(r"\bfake=(\S+)"),
     }
@@ -281,6 +298,24 @@ def listen(path: str) -> socket.socket:
     return listener
 
 
+def run_vcpus(guest: Guest, monitor: Monitor, options: dict[str, str]) -> None:
+    """A thread a vCPU: the first is the agent's, the others idle. Returns when all have said who they are."""
+
+    def idle(index: int) -> None:
+        monitor.vcpu_threads[index] = threading.get_native_id()
+        threading.Event().wait()
+
+    count = int(options["vcpus"])
+    threading.Thread(target=guest.serve, args=(listen(options["agent"]),), daemon=True).start()
+    if options["mode"] != "one-thread":
+        for index in range(1, count):
+            threading.Thread(target=idle, args=(index,), daemon=True).start()
+    while len(monitor.vcpu_threads) < (1 if options["mode"] == "one-thread" else count):
+        time.sleep(0.001)
+    if options["mode"] == "one-thread":
+        monitor.vcpu_threads = dict.fromkeys(range(count), monitor.vcpu_threads[0])
+
+
 def main(argv: list[str]) -> None:
     options = read_argv(argv)
     if options["mode"] == "exits":
@@ -291,11 +326,10 @@ def main(argv: list[str]) -> None:
     with open(options["console"], "w") as console:
         console.write("fake console: booting\r\n")
     ram, monitor = Ram(int(options["bytes"])), Monitor(options["mode"] == "abrupt")
-    guest = Guest(ram, options, monitor)
-    vcpu = threading.Thread(target=guest.serve, args=(listen(options["agent"]),), daemon=True)
-    vcpu.start()
-    while not monitor.vcpu_thread:
-        time.sleep(0.001)
+    if options["node"] and options["mode"] != "unbound":
+        ram.bind(int(options["node"]))
+    guest = Guest(ram, options, monitor)  # its port is open as long as it is there
+    run_vcpus(guest, monitor, options)
     with contextlib.suppress(OSError):
         monitor.serve(listen(options["qmp"]))
     time.sleep(60)  # nobody listens to the monitor any more: as QEMU, stay until told otherwise

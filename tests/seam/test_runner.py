@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -12,14 +13,18 @@ import pytest
 from host_side import HostSide, fake_job, fake_paths, gone_within, host_side, run_to_end
 from jobs import IDLE, LOCKED, NONE, REPORTING, cycle, guest_op, settle
 
-from bench.wire.job import Arm, Phase
-from bench.wire.record import End, Hello, LogPart, PhaseDone, Ready, Samples, Started
+from bench.host.cpulist import parse_cpus, show_cpus
+from bench.wire.job import Arm, Job, Phase, Placement, Quiet
+from bench.wire.record import End, Hello, LogPart, PhaseDone, Placed, Quieted, Ready, Samples, Started
 from bench.wire.units import MIB
 
 TOUCHED = 16 * MIB
 BOOTED = 8 * MIB
 NAMES = ["map", "touch", "hold", "verify", "free", "settle"]
 Run = tuple[HostSide, End, dict[str, PhaseDone]]
+CPUS = tuple(sorted(os.sched_getaffinity(0)))
+# No host is below these.
+NEVER = {"load_per_cpu": -1.0}
 
 
 def misbehaving(mode: str, arm: Arm = NONE) -> Arm:
@@ -47,7 +52,7 @@ def test_a_boot_tells_its_story_in_order_and_ends(reported: Run) -> None:
     host, end, phases = reported
     assert (end.status, end.reason, end.evidence) == ("ok", "", [])
     kinds = [type(item) for item in host.records if not isinstance(item, Samples)]
-    assert kinds == [Hello, Started, Ready, *[PhaseDone] * len(NAMES), *[LogPart] * 3, End]
+    assert kinds == [Hello, Quieted, Started, Placed, Ready, *[PhaseDone] * len(NAMES), *[LogPart] * 3, End]
     assert list(phases) == NAMES
     assert host.process.returncode == 0
     assert host.log() == ""
@@ -303,3 +308,137 @@ def test_the_image_is_built_once_and_kept(tmp_path: Path) -> None:
     for _ in range(2):
         run_to_end(tmp_path, fake_job(tmp_path))
     assert len(list((tmp_path / "cache").glob("initrd-*.cpio"))) == 1
+
+
+def never_quiet(folder: Path, deadline_s: float) -> Job:
+    return fake_job(folder, quiet=Quiet(**NEVER, deadline_s=deadline_s))
+
+
+def test_pushed_files_that_a_boot_needs_count_as_used_and_others_are_left_alone(tmp_path: Path) -> None:
+    request = fake_job(tmp_path)
+    (tmp_path / "cache").mkdir()
+    pushed, own = tmp_path / "cache/guest-1.cpio", tmp_path / "vmlinuz"
+    for path in (pushed, own):
+        path.write_bytes(bytes(512))
+        os.utime(path, (1000, 1000))
+    paths = dataclasses.replace(request.paths, image=str(pushed), kernel=str(own))
+    assert run_to_end(tmp_path, dataclasses.replace(request, paths=paths))[1].status == "ok"
+    assert pushed.stat().st_mtime > 1000
+    assert own.stat().st_mtime == 1000
+
+
+def test_a_host_that_does_not_get_quiet_is_an_invalid_boot_without_a_guest(tmp_path: Path) -> None:
+    host, end = run_to_end(tmp_path, never_quiet(tmp_path, 0.5))
+    (quieted,) = host.all_of(Quieted)
+    load = quieted.readings["load_per_cpu"]
+    assert quieted.over == [f"load_per_cpu {load:g} over -1"]
+    assert quieted.waited_s >= 0.5
+    assert (end.status, end.evidence) == ("invalid", [f"load_per_cpu: {load:g}"])
+    assert end.reason == f"the host did not get quiet within 0.5 s: load_per_cpu {load:g} over -1"
+    assert [type(item) for item in host.records] == [Hello, Quieted, End]
+    assert left_behind(tmp_path) == []
+
+
+def test_a_quiet_host_is_told_with_its_readings_before_qemu_starts(tmp_path: Path) -> None:
+    host, end = run_to_end(tmp_path, fake_job(tmp_path, quiet=Quiet(load_per_cpu=1e9, deadline_s=60)))
+    assert end.status == "ok"
+    assert list(host.all_of(Quieted)[0].readings) == ["load_per_cpu"]
+    assert host.all_of(Quieted)[0].over == []
+
+
+def test_a_host_that_is_not_asked_whether_it_is_quiet_is_not_waited_for(reported: Run) -> None:
+    assert reported[0].all_of(Quieted) == [Quieted(0.0, {}, [])]
+
+
+def test_a_controller_that_leaves_while_the_host_is_not_quiet_ends_the_wait(tmp_path: Path) -> None:
+    with host_side(tmp_path) as host:
+        host.ask(never_quiet(tmp_path, 600))
+        host.until(Hello)
+        host.close_stdin()
+        end = host.until(End)
+    assert (end.status, end.reason) == ("failed", "the controller went away")
+    assert host.all_of(Started) == []
+
+
+def placed_job(folder: Path, vcpus: int = 1, mode: str = "", **placement: object) -> Job:
+    """A boot that lasts until its controller leaves."""
+    arm = misbehaving(mode) if mode else NONE
+    plain = fake_job(folder, [Phase("hold", "hold", 0, args={"s": 0.5})], arm, placement=Placement(**placement))  # type: ignore[arg-type]
+    return dataclasses.replace(plain, guest=dataclasses.replace(plain.guest, vcpus=vcpus))
+
+
+def threads(pid: int) -> list[set[int]]:
+    """Where each thread of a process may run, as the kernel says it."""
+    found = []
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        cpus = status.read_text().partition("Cpus_allowed_list:")[2].split()[0]
+        found.append(set(parse_cpus(cpus)))
+    return found
+
+
+def test_without_a_placement_it_is_told_where_everything_is(reported: Run) -> None:
+    everywhere = show_cpus(CPUS)
+    (placed,) = reported[0].all_of(Placed)
+    assert placed.problem == ""
+    assert placed.seen == {"vcpu0": everywhere, "qemu": everywhere, "sampler": everywhere, "memory": "default"}
+
+
+def test_guest_and_sampler_are_where_the_job_says_while_the_guest_runs(tmp_path: Path) -> None:
+    guest, sampler = CPUS[0], CPUS[-1]
+    request = placed_job(tmp_path, guest_cpus=(guest,), sampler_cpus=(sampler,), numa_node=0, hold_latency=True)
+    with host_side(tmp_path) as host:
+        host.ask(request)
+        host.until(Samples)  # so the sampler's thread runs
+        assert {frozenset(cpus) for cpus in threads(host.process.pid)} == {frozenset({sampler})}
+        assert {frozenset(cpus) for cpus in threads(host.all_of(Started)[0].qemu_pid)} == {frozenset({guest})}
+        end = host.until(End)
+    (placed,) = host.all_of(Placed)
+    latency = placed.seen.pop("cpu_dma_latency")
+    assert latency == "0 us, held" or latency.startswith("not held: ")
+    seen = {"vcpu0": str(guest), "qemu": str(guest), "sampler": str(sampler), "memory": "bind:0"}
+    assert (placed, end.status) == (Placed(seen, ""), "ok")
+    kinds = [type(item) for item in host.records if isinstance(item, (Quieted, Started, Placed, Ready))]
+    assert kinds == [Quieted, Started, Placed, Ready]
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs to tell one from the other")
+def test_every_vcpu_has_its_own_cpu(tmp_path: Path) -> None:
+    host, end = run_to_end(tmp_path, placed_job(tmp_path, 2, guest_cpus=(CPUS[1], CPUS[0])))
+    seen = host.all_of(Placed)[0].seen
+    assert (seen["vcpu0"], seen["vcpu1"]) == (str(CPUS[1]), str(CPUS[0]))
+    assert end.status == "ok"
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs to tell one from the other")
+def test_vcpus_that_cannot_be_pinned_one_by_one_are_an_invalid_boot(tmp_path: Path) -> None:
+    host, end = run_to_end(tmp_path, placed_job(tmp_path, 2, "one-thread", guest_cpus=CPUS[:2]))
+    problem = f"vcpu0 may run on {CPUS[1]} instead of {CPUS[0]}"
+    assert (end.status, end.reason, host.all_of(Placed)[0].problem) == ("invalid", problem, problem)
+    assert host.all_of(Ready) == []
+    assert gone_within(host.all_of(Started)[0].qemu_pid, 1)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.skipif(len(CPUS) < 2, reason="needs two CPUs to tell one from the other")
+def test_a_guest_that_is_moved_while_it_runs_is_an_invalid_boot(tmp_path: Path) -> None:
+    with host_side(tmp_path) as host:
+        host.ask(placed_job(tmp_path, guest_cpus=CPUS[:1]))
+        host.until(Ready)
+        # As the kernel does it when the CPU goes offline.
+        for thread in Path(f"/proc/{host.all_of(Started)[0].qemu_pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), CPUS)
+        end = host.until(End)
+    assert host.all_of(Placed)[0].problem == ""
+    reason = f"moved while the guest ran: vcpu0 may run on {show_cpus(CPUS)} instead of {CPUS[0]}"
+    assert (end.status, end.reason.partition(";")[0]) == ("invalid", reason)
+
+
+def test_memory_that_is_bound_to_no_node_is_an_invalid_boot(tmp_path: Path) -> None:
+    _, end = run_to_end(tmp_path, placed_job(tmp_path, mode="unbound", numa_node=0))
+    assert (end.status, end.reason) == ("invalid", "memory policy is default instead of bind:0")
+
+
+def test_a_placement_that_this_host_cannot_have_is_known_before_qemu_starts(tmp_path: Path) -> None:
+    host, end = run_to_end(tmp_path, placed_job(tmp_path, 2, guest_cpus=CPUS[:1]))
+    assert (end.status, end.reason) == ("invalid", f"2 vCPUs need as many guest CPUs, and there is only {CPUS[0]}")
+    assert [type(item) for item in host.records] == [Hello, Placed, End]

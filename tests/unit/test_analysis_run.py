@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from bench.analysis.analyse import analyse
 from bench.analysis.blocks import boot_values, chosen, complete_blocks
+from bench.analysis.tables import verdict_table
 from bench.analysis.verdict import WORDS
 from bench.wire.metrics import METRICS
 from bench.wire.units import MIB
 
 CELL = ("local", "cycle")
-TOP_KEYS = ["schema", "accel", "marked", "cells", "warnings", "invalid_boots", "failed_boots", "verdict"]
+TOP_KEYS = ["schema", "accel", "marked", "cells", "combined", "warnings", "invalid_boots", "failed_boots", "verdict"]
 FIGURES = {"reference_value", "value", "effect", "low", "high", "p", "p_holm", "n", "hodges_lehmann"}
 METRIC_KEYS = {"metric", "unit", "kind", "direction", "margin", "verdict", "why", "time_like", "blocking"} | FIGURES
 
@@ -271,6 +272,114 @@ def test_a_capped_verdict_is_warned_of() -> None:
     assert "robust-disagrees" in codes(analysis)
 
 
+LABS = ("lab-1", "lab-2", "lab-3")
+
+
+def on(host: str, boots: Sequence[dict[str, Any]], times: float = 1.0) -> list[dict[str, Any]]:
+    """The boots on another host, where every arm's residency is some times as high."""
+    found = []
+    for boot in boots:
+        values = boot["values"] | {"residual_bytes": [times * v for v in boot["values"]["residual_bytes"]]}
+        found.append(boot | {"host": host, "boot": boot["boot"].replace("local", host, 1), "values": values})
+    return found
+
+
+def of_all(analysis: dict[str, Any], name: str = "residual_bytes") -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in analysis["combined"][0]["metrics"] if item["metric"] == name)
+    return found
+
+
+def test_one_host_has_nothing_to_be_combined_with() -> None:
+    assert analyse(run(hosts=["local"]), good_run())["combined"] == []
+    assert analyse(run(host="local"), good_run())["combined"] == []
+
+
+def test_several_hosts_are_combined_beside_each_of_them() -> None:
+    boots = [boot for i, host in enumerate(LABS) for boot in on(host, good_run(4), 1 + i)]
+    analysis = analyse(run(4, hosts=list(LABS)), boots)
+    assert [cell["host"] for cell in analysis["cells"]] == list(LABS)
+    (pair,) = analysis["combined"]
+    assert {k: pair[k] for k in ("cell", "reference", "arm", "hosts", "hosts_asked", "left_out")} == {
+        "cell": "cycle",
+        "reference": "none",
+        "arm": "reporting",
+        "hosts": list(LABS),
+        "hosts_asked": list(LABS),
+        "left_out": {},
+    }
+    metric = of_all(analysis)
+    assert (metric["verdict"], metric["n"], metric["hosts"]) == ("better", 12, 3)
+    assert metric["per_host"] == {
+        cell["host"]: of(analysis, cell=i)["effect"] for i, cell in enumerate(analysis["cells"])
+    }
+    assert metric["low"] < metric["effect"] < metric["high"]
+    assert metric["heterogeneity_p"] > 0.9
+    assert json.loads(json.dumps(analysis, allow_nan=False)) == analysis
+
+
+def test_the_headline_of_several_hosts_is_the_combined_sentence() -> None:
+    boots = [boot for host in LABS for boot in on(host, good_run())]
+    verdict = analyse(run(hosts=list(LABS)), boots)["verdict"]
+    assert verdict["hosts"] == list(LABS)
+    assert "less with arm reporting than with none on 3 hosts (95 % interval ×0." in verdict["text"]
+    assert verdict["text"].endswith(", 9 blocks).")
+
+
+def test_the_combined_comparisons_are_families_of_their_own() -> None:
+    boots = [boot for host in LABS for boot in on(host, good_run(6))]
+    for boot in boots:
+        for name in ("ready_s", "footprint_byte_s"):
+            boot["values"][name] = boot["values"]["residual_bytes"]
+    analysis = analyse(run(6, hosts=list(LABS)), boots)
+    assert of_all(analysis)["p_holm"] == of_all(analysis)["p"], "one blocking metric, combined once"
+    assert of(analysis)["p_holm"] > of(analysis)["p"], "the same metric on three hosts"
+    assert of_all(analysis, "ready_s")["p_holm"] > of_all(analysis, "ready_s")["p"]
+
+
+def test_hosts_that_were_asked_and_left_nothing_are_named() -> None:
+    boots = [boot for host in LABS[:2] for boot in on(host, good_run())] + on("lab-3", good_run(1))
+    analysis = analyse(run(hosts=[*LABS, "lab-4"]), boots)
+    (pair,) = analysis["combined"]
+    assert pair["hosts"] == ["lab-1", "lab-2"]
+    assert pair["hosts_asked"] == [*LABS, "lab-4"]
+    assert pair["left_out"] == {"lab-4": "no complete block", "lab-3": "1 of at least 3 complete blocks"}
+    assert "lab-4: no complete block of cycle" in text_of(analysis, "host-missing")
+    assert "without lab-4: no complete block" in verdict_table(analysis)
+
+
+def test_the_only_host_that_is_left_gives_the_headline_and_is_named() -> None:
+    lost = [boot | {"status": "failed", "reason": "gone"} for boot in on("lab-1", good_run(1))]
+    analysis = analyse(run(hosts=["lab-1", "lab-2"]), lost + on("lab-2", good_run()))
+    assert analysis["combined"] == []
+    assert (analysis["verdict"]["host"], analysis["verdict"]["verdict"]) == ("lab-2", "better")
+    assert "host lab-2 only" in analysis["verdict"]["text"]
+    assert "lab-1: no complete block" in text_of(analysis, "host-missing")
+
+
+def test_hosts_that_differ_have_no_combined_verdict_and_are_warned_of() -> None:
+    boots = on("lab-1", good_run(5)) + on("lab-2", good_run(5))
+    for boot in boots:
+        if (boot["host"], boot["arm"]) == ("lab-2", "reporting"):
+            boot["values"]["residual_bytes"] = [3 * boot["values"]["residual_bytes"][0]]
+    analysis = analyse(run(5, hosts=["lab-1", "lab-2"]), boots)
+    metric = of_all(analysis)
+    assert (metric["verdict"], metric["effect"], metric["low"], metric["p"]) == ("undecided", None, None, None)
+    assert metric["differ"] == ["lab-1", "lab-2"]
+    assert "the hosts differ: ×0.2 on lab-1 and ×0.6" in metric["why"]
+    assert "no verdict on arm reporting against none: the hosts differ" in analysis["verdict"]["text"]
+    assert analysis["verdict"]["verdict"] == "undecided"
+    assert "residual_bytes has no combined verdict" in text_of(analysis, "hosts-differ")
+    assert "hosts differ" in verdict_table(analysis)
+
+
+def test_the_combined_table_comes_before_that_of_each_host() -> None:
+    table = verdict_table(analyse(run(hosts=list(LABS)), [boot for host in LABS for boot in on(host, good_run())]))
+    places = [table.index(f"{start}, cycle: reporting") for start in ("3 hosts combined", *LABS)]
+    assert places == sorted(places)
+    assert max(map(len, table.splitlines())) <= 100
+    assert "returned_share" not in table, "a metric that no host has is left out"
+
+
 anything = st.lists(st.one_of(st.none(), st.floats(), st.floats(1, 1e9)), max_size=3)
 
 
@@ -279,21 +388,23 @@ anything = st.lists(st.one_of(st.none(), st.floats(), st.floats(1, 1e9)), max_si
     st.lists(
         st.tuples(
             st.sampled_from(["none", "reporting", "stranger"]),
+            st.sampled_from(LABS[:2]),
             st.integers(1, 4),
             st.sampled_from(["ok", "invalid", "failed"]),
             anything,
             anything,
         ),
-        max_size=12,
+        max_size=24,
     )
 )
 def test_any_set_of_boots_has_an_analysis_without_nan(
-    boots: list[tuple[str, int, str, list[float], list[float]]],
+    boots: list[tuple[str, str, int, str, list[float], list[float]]],
 ) -> None:
     lines = [
-        measured(arm, block, {"residual_bytes": one, "discarded_bytes": two}, status=status)
-        for arm, block, status, one, two in boots
+        measured(arm, block, {"residual_bytes": one, "discarded_bytes": two}, status=status, host=host)
+        for arm, host, block, status, one, two in boots
     ]
-    analysis = analyse(run(), lines)
+    analysis = analyse(run(min_blocks=2, hosts=list(LABS)), lines)
+    verdict_table(analysis)
     json.dumps(analysis, allow_nan=False)
     assert all(item["verdict"] in WORDS for cell in analysis["cells"] for item in cell["metrics"])

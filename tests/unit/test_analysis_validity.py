@@ -152,6 +152,12 @@ def test_some_failed_discards_are_a_doubt_and_not_invalid() -> None:
     assert codes(boot(), series) == ["failed-discards"]
 
 
+def test_a_boot_that_the_host_side_calls_invalid_keeps_its_reason_whatever_was_measured() -> None:
+    line = boot(status="invalid", reason="vcpu0 may run on 0-1 instead of 0", evidence=["qemu: x"])
+    assert judged(line, rows()) == ("invalid", "vcpu0 may run on 0-1 instead of 0", "qemu: x")
+    assert judged(line, frame([])) == ("invalid", "vcpu0 may run on 0-1 instead of 0", "qemu: x")
+
+
 def test_a_failed_boot_keeps_its_reason() -> None:
     line = boot(status="failed", reason="guest panicked", evidence=["Kernel panic"], phases=[])
     assert judged(line, frame([])) == ("failed", "guest panicked", "Kernel panic")

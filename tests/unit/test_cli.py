@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -90,3 +94,54 @@ def test_an_unwritable_folder_is_found_before_the_first_boot(
     (tmp_path / "taken").write_text("a file")
     assert main(["run", "--out", "taken/run"]) == 2
     assert "--out taken/run" in capsys.readouterr().err
+
+
+def piped(argv: list[str], stdout: int | IO[bytes], stderr: int | IO[bytes]) -> tuple[int, bytes]:
+    """Exit status and stderr of the real program."""
+    argv = [sys.executable, "-m", "bench", *argv]
+    done = subprocess.run(argv, stdout=stdout, stderr=stderr, check=False, timeout=60, stdin=subprocess.DEVNULL)
+    return done.returncode, done.stderr or b""
+
+
+def without_reader() -> int:
+    """A pipe whose reader has left."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize("argv", [["list", "metrics"], ["list", "metrics", "--json"], ["run", "--help"]])
+def test_a_reader_that_leaves_is_no_traceback(argv: list[str]) -> None:
+    writing = without_reader()
+    try:
+        assert piped(argv, writing, subprocess.PIPE) == (1, b"")
+    finally:
+        os.close(writing)
+
+
+def test_an_error_keeps_its_exit_code_when_nobody_reads_the_message() -> None:
+    writing = without_reader()
+    try:
+        assert piped(["run", "nonsense"], writing, writing)[0] == 2
+    finally:
+        os.close(writing)
+
+
+def test_an_interrupted_command_says_so_and_nothing_of_a_run_that_there_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.commands.hosts.doctor", interrupted)
+    assert main(["doctor"]) == 130
+    assert capsys.readouterr().err == "\nbench: interrupted\n"
+
+
+def test_a_bug_has_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("bench.commands.hosts.doctor", broken)
+    with pytest.raises(ZeroDivisionError):
+        main(["doctor"])

@@ -12,7 +12,7 @@ from bench.controller.collect import Collected
 from bench.wire import record
 from bench.wire.job import Arm, Job
 from bench.wire.metrics import METRICS
-from bench.wire.record import Record, Samples
+from bench.wire.record import End, Placed, Quieted, Record, Samples
 
 
 def collected(request: Job, records: list[Record]) -> Collected:
@@ -87,6 +87,29 @@ def test_a_failed_boot_keeps_its_reason_its_evidence_and_what_it_had_done() -> N
     assert (line["status"], line["reason"]) == ("failed", "QEMU ended with status 1")
     assert line["evidence"] == ["qemu: out of memory"]
     assert [phase["name"] for phase in line["phases"]] == ["touch"]
+
+
+def test_where_it_ran_and_how_quiet_the_host_was_is_kept_as_it_was_told() -> None:
+    quieted = Quieted(1.5, {"busy_share": 0.02}, [])
+    placed = Placed({"vcpu0": "2", "memory": "bind:0"}, "")
+    line = collected(job(), [quieted, placed, *good_boot(job())]).line(5.0)
+    assert line["quiet"] == {"waited_s": 1.5, "readings": {"busy_share": 0.02}, "over": []}
+    assert line["placed"] == {"seen": {"vcpu0": "2", "memory": "bind:0"}, "problem": ""}
+    assert line["status"] == "ok"
+
+
+def test_a_boot_that_told_neither_has_nothing_in_their_place() -> None:
+    line = collected(job(), good_boot(job())).line(5.0)
+    assert (line["quiet"], line["placed"]) == ({}, {})
+
+
+def test_a_boot_that_ended_invalid_is_so_with_the_hosts_reason_and_has_no_values() -> None:
+    reason = "the host did not get quiet within 60 s: busy_share 0.81 over 0.25"
+    over = Quieted(60.2, {"busy_share": 0.81}, ["busy_share 0.81 over 0.25"])
+    line = collected(job(REPORTING), [over, End("invalid", reason, ["busy_share: 0.81"])]).line(5.0)
+    assert (line["status"], line["reason"], line["evidence"]) == ("invalid", reason, ["busy_share: 0.81"])
+    assert not any([*line["values"].values(), *line["warmups"].values()])
+    assert line["started"] is None
 
 
 def test_a_boot_without_an_end_is_failed() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.controller.inventory import Host
+from bench.controller.inventory import Host, load_inventory
 from bench.controller.plan import (
     Options,
     Plan,
     PlanFile,
     arm_error,
+    check_cpus,
     check_memory,
     dump_plan,
     load_plan,
@@ -22,10 +25,12 @@ from bench.controller.plan import (
     shipped_plans,
 )
 from bench.controller.planfile import Interest, spelled_out
+from bench.controller.quantities import pushed
 from bench.controller.yamlfile import parse
 from bench.errors import InputError
 from bench.wire.codec import to_json
-from bench.wire.job import Arm
+from bench.wire.job import Arm, Quiet
+from bench.wire.setting import NAMES, ONLY_BY_NAME
 from bench.wire.units import GIB, MIB
 
 PLAN = """\
@@ -220,6 +225,73 @@ def test_a_guest_must_fit_into_what_hosts_yaml_allows() -> None:
         check_memory(plan, Host("lab", memory_bytes=3 * GIB), GIB)
 
 
+def test_a_guest_needs_a_cpu_for_each_vcpu_where_the_host_names_its_cpus(tmp_path: Path) -> None:
+    plan = resolve(plan_file(), "kvm")
+    file = tmp_path / "lab.yaml"
+    file.write_text("hosts:\n  - name: a\n    guest_cpus: 2-4\n  - name: b\n    guest_cpus: 2-5\n  - name: c\n")
+    three, four, any_cpu = load_inventory(file).hosts
+    check_cpus(plan, four)
+    check_cpus(plan, any_cpu)
+    with pytest.raises(InputError) as caught:
+        check_cpus(plan, three)
+    assert str(caught.value) == (
+        f"{file}:3: hosts.0.guest_cpus: 3 CPUs for guests, but those of plan 'mine' have 4 vCPUs, each on a CPU of its "
+        "own; name 4 here, or write guest: {vcpus: 3} in the plan"
+    )
+
+
+def test_a_plan_says_what_its_hosts_are_tuned_to_and_how_many_work_at_once() -> None:
+    plain = resolve(plan_file(), "tcg")
+    assert (plain.tune, plain.parallel) == ((), 32)
+    named = resolve(plan_file("tune: [smt, governor]\nparallel: 7\n" + PLAN), "tcg")
+    assert (named.tune, named.parallel) == (("smt", "governor"), 7)
+    everything = resolve(plan_file("tune: [smt]\n" + PLAN), "tcg", Options(sets=("tune=true",)))
+    assert set(everything.tune) == set(NAMES) - set(ONLY_BY_NAME)
+    message = "--set tune: 0: unknown setting 'governer'; did you mean 'governor'? valid: governor, boost, "
+    assert refused(Options(sets=("tune=[governer]",))).startswith(message)
+
+
+def test_limits_of_quiet_are_in_peoples_units_and_null_asks_nothing() -> None:
+    usual = Quiet(0.25, 1.0, 0.2, 100.0, None, 120.0)
+    assert resolve(plan_file(), "tcg").quiet == usual
+    text = "quiet: {busy: 5%, load: null, pressure: 0.1, temperature: 80, deadline_s: 90s}\n" + PLAN
+    assert resolve(plan_file(text), "tcg").quiet == Quiet(0.05, None, 0.1, 100.0, 80.0, 90.0)
+    assert resolve(plan_file(), "tcg", Options(sets=("quiet.swap=0",))).quiet == dataclasses.replace(
+        usual, swap_pages_s=0
+    )
+
+
+def test_a_variant_may_ask_for_a_quieter_host() -> None:
+    emulated, lab = (resolve(load_plan("return"), accel).quiet for accel in ("tcg", "kvm"))
+    for name in ("busy_share", "load_per_cpu", "pressure_share", "swap_pages_s"):
+        assert getattr(lab, name) < getattr(emulated, name)
+    assert lab.deadline_s > emulated.deadline_s
+
+
+def test_the_load_that_a_guest_leaves_behind_is_gone_within_the_deadline() -> None:
+    """The 1-minute load average falls by a factor of e in 60 s (Linux include/linux/sched/loadavg.h, EXP_1)."""
+    for accel in ("tcg", "kvm"):
+        quiet = resolve(load_plan("return"), accel).quiet
+        # One vCPU on every CPU, and a fifth more for QEMU and what measures.
+        assert quiet.load_per_cpu is not None
+        assert 1.2 * math.exp(-quiet.deadline_s / 60) < quiet.load_per_cpu
+
+
+def test_a_kernel_can_be_pushed_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bzImage").touch()
+    (tmp_path / "modules").mkdir()
+    monkeypatch.chdir(tmp_path)
+    text = PLAN.replace("    reporting_order: 0\n", "    kernel: push:./bzImage\n    modules: push:~/modules\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = resolve(plan_file(text), "tcg")
+    assert plan.arms[2].kernel == f"push:{tmp_path}/bzImage"
+    assert pushed(plan.arms[2].kernel) == tmp_path / "bzImage"
+    assert pushed(plan.arms[2].modules) == tmp_path / "modules"
+    assert pushed("/boot/vmlinuz") is None
+    monkeypatch.chdir("/")
+    assert reloaded(plan, tmp_path) == plan
+
+
 def test_what_is_wrong_with_an_arm_on_the_host_is_shown_where_the_arm_stands() -> None:
     error = arm_error(resolve(plan_file(), "tcg"), "order-0", "kernel", "no kernel")
     assert str(error) == "mine.yaml:5: arms.2.kernel: no kernel"
@@ -237,14 +309,27 @@ def test_a_resolved_plan_is_the_same_after_writing_and_reading(tmp_path: Path) -
     st.integers(1, 50),
     st.floats(0, 100),
     st.text("abc: #'\"é\n-", max_size=10),
+    st.builds(
+        Quiet,
+        *(st.none() | st.floats(0, most) for most in (1, 1000, 1, 1e9)),
+        st.none() | st.floats(1, 200),
+        st.floats(0, 86400),
+    ),
+    st.lists(st.sampled_from(NAMES), unique=True).map(tuple),
+    st.integers(1, 1000),
 )
-def test_any_values_survive_writing(share: float, blocks: int, hold_s: float, question: str) -> None:
+def test_any_values_survive_writing(
+    share: float, blocks: int, hold_s: float, question: str, quiet: Quiet, tune: tuple[str, ...], parallel: int
+) -> None:
     plan = resolve(plan_file(), "tcg", Options(blocks=blocks))
     cell = plan.cells[0]
     changed = Plan(
         **{
             **{name: getattr(plan, name) for name in plan.__dataclass_fields__},
             "question": question,
+            "quiet": quiet,
+            "tune": tune,
+            "parallel": parallel,
             "cells": (type(cell)(cell.name, cell.workload, {**cell.params, "touch": share, "hold_s": hold_s}),),
         }
     )

@@ -25,11 +25,26 @@ PLAN: dict[str, Any] = {
     "blocks": 3,
     "guest": {"memory": "1G", "vcpus": 1, "machine": "q35"},
     "metrics": {"residual_bytes": {"margin": "5%"}, "qemu_cpu_s": {"margin": 1}},
-    "variants": {"lab": {"blocks": 5, "workloads": {"b": {"touch": "20%"}}, "arms": {"0": "idle-balloon"}}},
+    "parallel": 5,
+    "tune": ["governor", "smt"],
+    "quiet": {"busy": "5%", "load": 0.5, "pressure": None, "swap": 0, "deadline_s": 5},
+    "variants": {
+        "lab": {
+            "blocks": 5,
+            "quiet": {"busy": 0.1},
+            "tune": True,
+            "workloads": {"b": {"touch": "20%"}},
+            "arms": {"0": "idle-balloon"},
+        }
+    },
 }
 HOSTS: dict[str, Any] = {
-    "defaults": {"accel": "tcg", "memory": "8G"},
-    "hosts": [{"name": "a", "cpus": "1-2"}, {"name": "b", "kernel": "/k", "address": "local"}],
+    "defaults": {"accel": "tcg", "memory": "8G", "user": "me", "sampler_cpus": 0},
+    "hosts": [
+        {"name": "a", "guest_cpus": "1-2", "numa_node": 0, "scratch": "~/x", "tags": ["a", "b"], "become": "sudo"},
+        {"name": "b", "kernel": "/k", "address": "local", "python": "python3"},
+        {"name": "c", "address": "lab-1", "port": 22, "identity": "~/.ssh/id", "gateway": "me@gate:22"},
+    ],
 }
 WORDS = st.sampled_from(["none", "cycle", "reporting", "name", "5%", "-1", "0", "a.b", "", "1e400", "9" * 400])
 LEAVES = st.one_of(WORDS, st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))

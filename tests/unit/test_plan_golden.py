@@ -74,4 +74,5 @@ def test_there_is_a_golden_file_for_every_kind_of_mistake() -> None:
         "unknown-metric",
         "share-out-of-range",
     } <= plans
-    assert "two-hosts-with-one-name" in hosts
+    assert {"tune", "quiet", "pushed-kernel-that-is-not-there"} <= plans
+    assert {"two-hosts-with-one-name", "secret", "overlap", "local-with-user", "bad-fingerprint"} <= hosts

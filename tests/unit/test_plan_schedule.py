@@ -14,7 +14,7 @@ from bench.controller.inventory import Host
 from bench.controller.plan import Options, Plan, load_plan, resolve
 from bench.controller.schedule import arm_paths, estimate_s, schedule, second_try
 from bench.wire import codec
-from bench.wire.job import Arm, Job, Paths
+from bench.wire.job import Arm, Job, Paths, Placement, Quiet
 
 PATHS = Paths("/usr/bin/qemu-system-x86_64", "/boot/vmlinuz", "/lib/modules/6.1", "/cache/image")
 ARM_LISTS = st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
@@ -110,6 +110,26 @@ def test_an_arm_brings_its_own_files_and_its_order_into_the_guest() -> None:
     ordered = dataclasses.replace(plan, arms=(dataclasses.replace(mine.arm, reporting_order=3),))
     (job, *_) = schedule(ordered, Host("local"), PATHS, "tcg", 1)
     assert next(phase.args for phase in job.phases if phase.op == "setup") == {"page_reporting_order": 3}
+
+
+def test_a_boot_goes_where_its_host_says_and_waits_for_what_its_plan_says() -> None:
+    quiet = Quiet(busy_share=0.1, deadline_s=5.0)
+    plan = dataclasses.replace(QUICK, quiet=quiet, tune=("governor", "cpu_latency"))
+    host = Host("a", guest_cpus=(2, 3), sampler_cpus=(0, 1), numa_node=1)
+    for job in schedule(plan, host, PATHS, "tcg", 1):
+        assert job.placement == Placement((2, 3), (0, 1), 1, hold_latency=True)
+        assert job.quiet == quiet
+    plain = schedule(dataclasses.replace(plan, tune=("governor",)), Host("a"), PATHS, "tcg", 1)
+    assert {job.placement for job in plain} == {Placement()}
+
+
+def test_waiting_for_a_quiet_host_takes_nothing_of_a_guests_time() -> None:
+    quick, patient = (
+        schedule(dataclasses.replace(QUICK, quiet=Quiet(0.1, deadline_s=wait)), Host("a"), PATHS, "tcg", 1)[0]
+        for wait in (1.0, 1000.0)
+    )
+    assert quick.deadline_s == patient.deadline_s
+    assert estimate_s(quick) == estimate_s(patient)
 
 
 def test_an_arms_kernel_never_gets_the_hosts_modules() -> None:

@@ -6,55 +6,17 @@ import itertools
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
-from synthetic_run import Boot, Shape, edit_json, write_run
+from page_reader import Reader, rendered
+from synthetic_run import Boot, Shape, edit_json, write_event, write_run
 
 from bench.errors import InputError
 from reports.page import render
 
-VOID = {"meta", "br", "hr", "img", "link", "input", "path", "use", "rect"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>\u202e\x1b[31m $x^2$ #010101 \ud800"
-
-
-class Reader(HTMLParser):
-    """The page's elements, ids and text; fails on a tag that is closed by another."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attrs for name, attrs in self.elements if name == tag]
-
-
-def rendered(run: Path) -> Reader:
-    return Reader(render(run).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +217,9 @@ def test_hostile_strings_are_shown_and_do_nothing(tmp_path: Path) -> None:
     long = "A" * 10_000
 
     def poison(boot: Boot) -> Boot:
+        seen = {"vcpu0": HOSTILE, HOSTILE: HOSTILE}
+        boot["quiet"] = {"waited_s": 1.0, "readings": {HOSTILE: 1.0}, "over": [HOSTILE]}
+        boot["placed"] = {"seen": seen, "problem": HOSTILE}
         boot |= {"host": HOSTILE, "cell": HOSTILE, "reason": HOSTILE, "evidence": [HOSTILE, long]}
         boot["arm"] = f"{boot['arm']}{HOSTILE}"
         boot["host_facts"] |= {HOSTILE: HOSTILE, "kernel": long}
@@ -263,6 +228,23 @@ def test_hostile_strings_are_shown_and_do_nothing(tmp_path: Path) -> None:
         return boot | ({"status": "failed"} if boot["block"] == 2 else {})
 
     run = write_run(tmp_path / "run", Shape(edit=poison))
+    (run / "hosts").mkdir()
+    (run / "hosts/lab-1.json").write_text(json.dumps({"host_facts": {"kernel": HOSTILE}, "qemu_version": HOSTILE}))
+    bad = dict.fromkeys(("name", "file", "before", "wanted", "now", "state", "problem"), HOSTILE)
+    who = {"owner": HOSTILE, "run": HOSTILE, "since": HOSTILE}
+    for name in (HOSTILE, "lab-1"):
+        write_event(run, name, "waiting", holder=who)
+        write_event(run, name, "held", taken_over=who, recovered=[bad], settings=[bad, {**bad, "state": "refused"}])
+        write_event(run, name, "reconnecting", tries=1, reason=HOSTILE)
+        write_event(run, name, "lost", reason=HOSTILE, evidence=[HOSTILE, long], unfinished=[HOSTILE])
+
+    def poison_analysis(data: dict[str, Any]) -> None:
+        row = {"metric": HOSTILE, "kind": "ratio", "effect": 1.5, "low": 1.0, "high": 2.0, "n": 6, "hosts": 2}
+        row |= {"why": HOSTILE, "per_host": {HOSTILE: 1.5, long: 1.5}, "left_out": {HOSTILE: HOSTILE}, "p": 0.5}
+        pair = {"cell": HOSTILE, "reference": HOSTILE, "arm": HOSTILE, "hosts": [HOSTILE, long], "metrics": [row]}
+        data["combined"] = [{**pair, "hosts_asked": [HOSTILE], "left_out": {HOSTILE: HOSTILE}}]
+
+    edit_json(run / "analysis.json", poison_analysis)
 
     def poison_run(data: dict[str, object]) -> None:
         data |= {"question": HOSTILE, "plan": HOSTILE, "arms": [f"none{HOSTILE}", f"reporting{HOSTILE}"]}
@@ -273,6 +255,7 @@ def test_hostile_strings_are_shown_and_do_nothing(tmp_path: Path) -> None:
     assert not {tag for tag, _ in found.elements} & {"script", "img"}
     assert not any(name.startswith("on") for _, attrs in found.elements for name in attrs)
     assert "<script>alert(1)</script>" in found.text
+    assert {"All hosts combined", "Lab"} <= set(found.texts)
     page = (run / "report.html").read_text(encoding="utf-8")
     assert not re.search("[\u202e\x1b]", page)
     assert "\\u202e\\u001b[31m $x^2$ #010101 \\ud800" in found.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +14,13 @@ from jobs import job
 
 from bench.controller import session
 from bench.controller.bundle import build_bundle
-from bench.controller.session import LocalSession
-from bench.errors import InputError, LabError, MissingError
-from bench.wire.record import End, Hello, LogPart, Record
+from bench.controller.session import Session
+from bench.controller.transport import LocalTransport
+from bench.errors import InputError, Interrupted, LabError, MissingError, parts
+from bench.wire.job import Hold
+from bench.wire.record import End, Held, Hello, LogPart, Record, Released, Waiting
 
-Speaker = Callable[[str], LocalSession]
+Speaker = Callable[[str], Session]
 # What every script below begins with: plain JSON, so that it does not rely on the code under test.
 PRELUDE = """
 import json, os, sys, time
@@ -28,15 +31,19 @@ say_end = lambda status, **more: say("End", status=status, **more)
 """
 
 
+def local(name: str, bundle: Path) -> Session:
+    return Session(LocalTransport(name), str(bundle))
+
+
 @pytest.fixture
 def speaker(tmp_path: Path) -> Speaker:
     """Makes a session whose host side is a script; its pid is in the file `pid`."""
 
-    def make(script: str) -> LocalSession:
+    def make(script: str) -> Session:
         path = tmp_path / "host.py"
         note = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\n"
         path.write_text(PRELUDE + note + textwrap.dedent(script))
-        return LocalSession("lab1", path)
+        return local("lab1", path)
 
     return make
 
@@ -99,7 +106,7 @@ def test_a_host_side_that_dies_before_it_reads_is_the_labs_error(tmp_path: Path)
     path.write_text("import sys; sys.exit('wrong Python')\n")
     large = job(paths=job().paths.__class__("q" * 300_000, "", "", ""))  # more than a pipe holds
     with pytest.raises(LabError) as caught:
-        LocalSession("lab1", path).boot(large, lambda _: None)
+        local("lab1", path).boot(large, lambda _: None)
     assert caught.value.evidence == ("wrong Python",)
 
 
@@ -128,30 +135,85 @@ def test_a_host_side_that_hangs_after_its_answer_is_killed(speaker: Speaker, tmp
 
 
 @pytest.mark.usefixtures("quick")
-def test_an_interruption_closes_stdin_and_waits_for_the_host_side(speaker: Speaker, tmp_path: Path) -> None:
-    script = f"""
-        say("Hello", pid=7, host_facts={{}})
+def test_a_stop_from_another_thread_closes_stdin_and_the_boot_ends_in_order(speaker: Speaker, tmp_path: Path) -> None:
+    lab = speaker("""
+        say("Hello", pid=7, host_facts={})
         sys.stdin.read()
-        open({str(tmp_path / "ended")!r}, "w").close()
         say_end("failed", reason="the controller went away")
-    """
+    """)
 
-    def interrupt(_: Record) -> None:
-        raise KeyboardInterrupt
+    def stop(item: Record) -> None:
+        if isinstance(item, Hello):
+            threading.Thread(target=lab.stop).start()
 
-    with pytest.raises(KeyboardInterrupt):
-        speaker(script).boot(job(), interrupt)
-    assert (tmp_path / "ended").exists()
+    end = lab.boot(job(), stop)
+    assert end.reason == "the controller went away"
+    assert lab.stopped
     assert gone_within(pid_of(tmp_path), 0)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_host_side_that_ignores_an_interruption_is_killed(speaker: Speaker, tmp_path: Path) -> None:
+def test_a_host_side_that_hangs_after_a_stop_is_killed_at_the_deadline(speaker: Speaker, tmp_path: Path) -> None:
+    lab = speaker('say("Hello", pid=7, host_facts={})\ntime.sleep(60)\n')
+
+    def stop(_: Record) -> None:
+        threading.Thread(target=lab.stop).start()
+
+    with pytest.raises(Interrupted):
+        lab.boot(job(), stop)
+    assert gone_within(pid_of(tmp_path), 0)
+
+
+def test_a_question_that_goes_on_after_a_stop_is_left_to_end_unless_it_shall_end_now(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be installing packages."""
+    monkeypatch.setattr(session, "END_DEADLINE_S", 0.1)
+    lab = speaker("sys.stdin.read()\ntime.sleep(60)\n")
+    ended = threading.Event()
+
+    def ask() -> None:
+        with pytest.raises(Interrupted):
+            lab.ask("prepare")
+        ended.set()
+
+    threading.Thread(target=ask).start()
+    deadline = time.monotonic() + 5
+    while not (tmp_path / "pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    lab.stop()
+    assert not ended.wait(0.5)
+    lab.stop(now=True)
+    assert ended.wait(5)
+    assert gone_within(pid_of(tmp_path), 0)
+
+
+def test_a_stop_is_not_held_up_by_a_host_side_that_reads_nothing(speaker: Speaker) -> None:
+    lab = speaker("time.sleep(60)")
+    large = job(paths=job().paths.__class__("q" * 300_000, "", "", ""))  # more than a pipe holds
+    threading.Timer(0.5, lab.stop, kwargs={"now": True}).start()
+    before = time.monotonic()
+    with pytest.raises(Interrupted):
+        lab.boot(large, lambda _: None)
+    assert time.monotonic() - before < 5
+
+
+def test_nothing_is_begun_after_a_stop(speaker: Speaker, tmp_path: Path) -> None:
+    lab = speaker('say_end("ok")')
+    lab.stop()
+    with pytest.raises(Interrupted):
+        lab.boot(job(), lambda _: None)
+    assert not (tmp_path / "pid").exists()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("last", ["sys.stdin.read()", "time.sleep(60)"], ids=["ends when told", "has to be killed"])
+def test_an_exception_while_records_come_leaves_no_process(speaker: Speaker, tmp_path: Path, last: str) -> None:
     def interrupt(_: Record) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        speaker('say("Hello", pid=7, host_facts={})\ntime.sleep(60)\n').boot(job(), interrupt)
+        speaker(f'say("Hello", pid=7, host_facts={{}})\n{last}\n').boot(job(), interrupt)
     assert gone_within(pid_of(tmp_path), 0)
 
 
@@ -182,11 +244,62 @@ def test_a_question_carries_its_arguments_and_gets_its_data(speaker: Speaker) ->
 
 
 def test_what_the_host_side_raised_is_raised_here_with_its_own_words(speaker: Speaker) -> None:
-    lab = speaker('say("Reply", error={"kind": "MissingError", "message": "no QEMU\\n  run: bench prepare local"})')
+    told = parts(MissingError("no QEMU", "bench prepare"))
+    lab = speaker(f'say("Reply", error={told!r})')
     with pytest.raises(MissingError) as caught:
         lab.ask("resolve")
-    assert str(caught.value) == "no QEMU\n  run: bench prepare local"
+    assert str(caught.value) == "host lab1: no QEMU\n  run: bench prepare"
     assert caught.value.exit_code == 2
+
+
+def test_the_labs_error_of_a_host_gets_the_name_that_the_controller_knows(speaker: Speaker) -> None:
+    told = parts(LabError("", "apt-get failed", ["apt-get", "update"], ["no route"]))
+    with pytest.raises(LabError) as caught:
+        speaker(f'say("Reply", error={told!r})').ask("prepare")
+    assert str(caught.value) == "host lab1: apt-get failed\n  command: apt-get update\n  | no route"
+
+
+def test_a_host_is_held_until_it_is_released(speaker: Speaker, tmp_path: Path) -> None:
+    lab = speaker("""
+        say("Waiting", holder={"owner": "ann"})
+        say("Held", settings=[])
+        sys.stdin.read()
+        say("Released", settings=[])
+    """)
+    waited: list[Waiting] = []
+    keeper = lab.hold(Hold("run", "me"), waited.append)
+    assert waited == [Waiting({"owner": "ann"})]
+    assert (keeper.held, keeper.gone) == (Held(), False)
+    assert not gone_within(pid_of(tmp_path), 0.2)
+    assert keeper.release(5) == Released()
+    assert gone_within(pid_of(tmp_path), 0)
+
+
+def test_a_host_that_somebody_else_holds_is_the_labs_error(speaker: Speaker, tmp_path: Path) -> None:
+    told = parts(LabError("", "held by ann for run 7"))
+    with pytest.raises(LabError, match="host lab1: held by ann for run 7"):
+        speaker(f'say("Reply", error={told!r})').hold(Hold("run", "me"), lambda _: None)
+    assert gone_within(pid_of(tmp_path), 0)
+
+
+def test_a_keeper_that_dies_is_noticed(speaker: Speaker) -> None:
+    keeper = speaker('say("Held", settings=[])\nsys.exit("killed by somebody")\n').hold(Hold("r", "me"), lambda _: None)
+    deadline = time.monotonic() + 5
+    while not keeper.gone and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert keeper.gone
+    assert keeper.died().evidence == ("killed by somebody",)
+    assert keeper.release(5) is None
+
+
+def test_a_stop_ends_the_waiting_for_a_host(speaker: Speaker) -> None:
+    lab = speaker('say("Waiting", holder={"owner": "ann"})\nsys.stdin.read()\n')
+
+    def stop(_: Waiting) -> None:
+        threading.Thread(target=lab.stop).start()
+
+    with pytest.raises(Interrupted):
+        lab.hold(Hold("run", "me"), stop)
 
 
 def test_an_unanswered_question_is_the_labs_error(speaker: Speaker) -> None:
@@ -195,13 +308,13 @@ def test_an_unanswered_question_is_the_labs_error(speaker: Speaker) -> None:
 
 
 def test_the_real_bundle_answers_the_real_session(tmp_path: Path) -> None:
-    lab = LocalSession("local", build_bundle(tmp_path))
+    lab = local("local", build_bundle(tmp_path))
     with pytest.raises(InputError, match="unknown question 'weather'"):
         lab.ask("weather")
 
 
 def test_the_real_bundle_fails_a_boot_without_qemu_and_says_so(tmp_path: Path) -> None:
     request = job(paths=job().paths.__class__(str(tmp_path / "no-qemu"), "/boot/vmlinuz", "", __file__))
-    end = LocalSession("local", build_bundle(tmp_path)).boot(request, lambda _: None)
+    end = local("local", build_bundle(tmp_path)).boot(request, lambda _: None)
     assert end.status == "failed"
     assert "QEMU cannot be started" in end.reason

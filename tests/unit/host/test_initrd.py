@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import os
 import shutil
 import struct
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from cpio_reader import read_archives
 
-from bench.host.initrd import build_initrd, check_kernel, modinfo, module_closure, read_module
+from bench.host.initrd import build_initrd, check_kernel, modinfo, module_closure, modules_archive, read_module
 from bench.wire import cpio
 
 # name -> what it depends on, as a Debian 12 kernel has it (some names with - and some with _)
@@ -183,6 +185,41 @@ def test_the_same_inputs_are_one_file_and_others_another(tmp_path: Path) -> None
     assert build_initrd(image, "", tmp_path / "one").read_bytes() == image.read_bytes()
     (tmp_path / "tree/kernel/drivers/virtio_ring.ko").write_bytes(module("virtio_ring") + b"changed")
     assert build_initrd(image, tree, tmp_path / "one").name != first.name
+
+
+def test_an_initrd_that_is_used_again_is_noted_as_used_and_a_new_one_takes_the_place_of_old_ones(
+    tmp_path: Path,
+) -> None:
+    cache, image, long_ago = tmp_path / "cache", tmp_path / "image", time.time() - 90 * 24 * 3600
+    made = []
+    for text in (b"one", b"two", b"three", b"four"):
+        image.write_bytes(text)
+        made.append(build_initrd(image, "", cache))
+        os.utime(made[-1], (long_ago, long_ago))
+    image.write_bytes(b"one")
+    assert build_initrd(image, "", cache) == made[0]
+    assert made[0].stat().st_mtime > long_ago + 1
+    image.write_bytes(b"five")
+    newest = build_initrd(image, "", cache)
+    left = set(cache.iterdir())
+    assert {newest, made[0]} <= left
+    assert len(left) == 3
+
+
+def test_modules_that_were_packed_elsewhere_make_the_same_initrd(tmp_path: Path) -> None:
+    image, packed, tree = tmp_path / "image", tmp_path / "modules-x.cpio", str(kernel_tree(tmp_path / "tree"))
+    image.write_bytes(cpio.archive([cpio.file("init", b"#!")]))
+    packed.write_bytes(modules_archive(tree))
+    assert build_initrd(image, str(packed), tmp_path).read_bytes() == build_initrd(image, tree, tmp_path).read_bytes()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", b"0707"])
+def test_a_file_that_holds_no_packed_modules_is_refused_by_its_name(tmp_path: Path, data: bytes) -> None:
+    image, packed = tmp_path / "image", tmp_path / "modules-x.cpio"
+    image.write_bytes(b"")
+    packed.write_bytes(data)
+    with pytest.raises(ValueError, match=r"modules-x\.cpio: no archive of modules"):
+        build_initrd(image, str(packed), tmp_path)
 
 
 VERSION = b"6.1.0-56-cloud-amd64 (debian-kernel@lists.debian.org) #1 SMP"

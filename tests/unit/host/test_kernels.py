@@ -93,7 +93,7 @@ def test_without_any_kernel_the_message_says_what_was_looked_at_and_what_mends_i
         kernels.find_kernel(tmp_path, root=tmp_path, release="6.5.1")
     assert str(caught.value) == (
         f"no guest kernel found; the running kernel: {tmp_path}/boot/vmlinuz-6.5.1 is not there; "
-        "6.1.0 in the cache: lacks virtio_balloon\n  run: bench prepare local"
+        "6.1.0 in the cache: lacks virtio_balloon\n  run: bench prepare"
     )
 
 
@@ -209,9 +209,31 @@ def test_a_package_without_a_kernel_is_said_with_what_it_holds(tmp_path: Path) -
 def test_what_is_cached_is_not_fetched_again(tmp_path: Path) -> None:
     make_good_kernel(tmp_path / "kernels/6.1.0", "6.1.0")
     said: list[str] = []
-    found = kernels.fetch_kernel(tmp_path, say=said.append)
-    assert found is not None
-    assert (found.release, said) == ("6.1.0", [])
+    assert (kernels.fetch_kernel(tmp_path, say=said.append).release, said) == ("6.1.0", [])
+
+
+def test_a_distribution_without_a_known_kernel_package_says_what_else_to_do(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="name one"):
+        kernels.wanted_packages(tmp_path)
+
+
+def test_apt_is_asked_in_english_whatever_the_users_language(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    word = '[ "$LC_ALL" = C ] && word=Depends || word="Hängt ab von"'
+    (tmp_path / "apt-cache").write_text(f'#!/bin/sh\n{word}\necho "  $word: linux-image-6.1.0-56-amd64"\n')
+    (tmp_path / "apt-cache").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert kernels.current_packages(["linux-image-amd64"], "debian") == ["linux-image-6.1.0-56-amd64"]
+    assert kernels.current_packages(["kernel-core"], "fedora") == ["kernel-core"]
+
+
+def test_a_package_that_apt_does_not_know_asks_for_fresh_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "apt-cache").write_text("#!/bin/sh\nexit 100\n")
+    (tmp_path / "apt-cache").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingError) as caught:
+        kernels.current_packages(["linux-image-amd64"], "debian")
+    assert caught.value.command == "sudo apt-get update"
 
 
 def test_a_real_debian_package_is_unpacked(tmp_path: Path) -> None:

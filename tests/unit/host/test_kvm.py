@@ -57,7 +57,7 @@ def test_a_canary_that_is_ready_makes_kvm_usable(root: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "evidence"),
     [
-        (LabError("local", "no READY within 10 s", ["qemu"], ["[0.0] Linux", "hang"]), ("[0.0] Linux", "hang")),
+        (LabError("", "no READY within 10 s", ["qemu"], ["[0.0] Linux", "hang"]), ("[0.0] Linux", "hang")),
         (TimeoutError("no READY within 10 s"), ("no READY within 10 s",)),
         (OSError(5, "Input/output error"), ("[Errno 5] Input/output error",)),
     ],
@@ -86,7 +86,7 @@ def test_a_device_that_cannot_be_opened_needs_no_boot(root: Path) -> None:
 
 @pytest.mark.parametrize("usable", [True, False])
 def test_the_answer_is_kept_for_this_boot_of_the_host_and_this_qemu(root: Path, usable: bool) -> None:
-    boot = ready([]) if usable else failing(LabError("local", "hangs", (), ["last line"]))
+    boot = ready([]) if usable else failing(LabError("", "hangs", (), ["last line"]))
     first = probe_kvm(boot, root / "cache", "7.2.22", root=root)
     again = probe_kvm(never, root / "cache", "7.2.22", root=root)
     assert again == KvmAnswer(first.usable, first.reason, first.evidence, first.seconds, cached=True)
@@ -95,7 +95,7 @@ def test_the_answer_is_kept_for_this_boot_of_the_host_and_this_qemu(root: Path, 
 
 @pytest.mark.parametrize("change", ["host", "qemu", "fresh"])
 def test_another_boot_of_the_host_another_qemu_or_a_wish_asks_again(root: Path, change: str) -> None:
-    probe_kvm(failing(LabError("local", "hangs")), root / "cache", "7.2.22", root=root)
+    probe_kvm(failing(LabError("", "hangs")), root / "cache", "7.2.22", root=root)
     if change == "host":
         boot_of_host(root, "second-boot")
     version = "10.0.2" if change == "qemu" else "7.2.22"
@@ -113,6 +113,11 @@ def test_a_damaged_cache_is_as_good_as_none(root: Path, content: str) -> None:
     assert calls == ["kvm"]
     assert json.loads((root / "cache" / CACHE_FILE).read_text())["answer"]["usable"] is True
     assert [path.name for path in (root / "cache").iterdir()] == [CACHE_FILE]
+
+
+def test_an_answer_that_cannot_be_kept_is_an_answer(root: Path) -> None:
+    (root / "cache").write_text("a file, as little room as a full disk")
+    assert probe_kvm(ready([]), root / "cache", "7.2.22", root=root).usable
 
 
 @pytest.mark.parametrize("error", [MissingError("no QEMU"), Interrupted(), KeyboardInterrupt(), ZeroDivisionError()])

@@ -92,6 +92,11 @@ def test_a_line_too_long_to_read_is_left_out_and_the_next_ones_are_read() -> Non
     assert any("left out" in line for line in log)
 
 
+def test_of_a_long_line_the_start_is_kept() -> None:
+    _, log, _ = with_child("head -c 500000 /dev/zero | tr '\\0' x >&2", finished)
+    assert log == ["x" * 2000 + " (cut off)"]
+
+
 def test_of_a_long_log_the_end_is_kept() -> None:
     _, log, _ = with_child("seq 1 5000 >&2", finished)
     assert len(log) == 2000
@@ -133,6 +138,30 @@ def test_a_binary_that_cannot_be_run_is_an_os_error(tmp_path: Path) -> None:
     for path in (tmp_path / "missing", tmp_path):
         with pytest.raises(OSError, match=path.name):
             asyncio.run(spawn([str(path)], lambda _: None))
+
+
+def test_a_child_is_on_its_cpus_from_its_first_instruction() -> None:
+    last = max(os.sched_getaffinity(0))
+
+    async def allowed() -> list[str]:
+        qemu = await spawn(["/bin/sh", "-c", "grep Cpus_allowed_list /proc/self/status >&2"], lambda _: None, [last])
+        await qemu.wait()
+        await qemu.end()
+        return list(qemu.log)
+
+    assert asyncio.run(allowed()) == [f"Cpus_allowed_list:\t{last}"]
+
+
+def test_cpus_that_are_not_there_do_not_keep_a_child_from_starting() -> None:
+    """It is seen when it is read back."""
+
+    async def started() -> int:
+        qemu = await spawn(["/bin/sh", "-c", "exit 6"], lambda _: None, [1000])
+        status = await qemu.wait()
+        await qemu.end()
+        return status
+
+    assert asyncio.run(started()) == 6
 
 
 def test_time_is_counted_from_the_start() -> None:

@@ -9,7 +9,7 @@ import pytest
 from jobs import GUEST, IDLE, LOCKED, NONE, PATHS, REPORTING, job
 
 from bench.host.qemu import is_arm64, kernel_command_line, qemu_argv
-from bench.wire.job import Arm, Job
+from bench.wire.job import Arm, Job, Placement
 
 PLAIN = [
     "/usr/bin/qemu-system-x86_64",
@@ -112,6 +112,26 @@ def test_anonymous_backing_changes_the_memory_object_only() -> None:
 def test_hugetlb_backing_changes_the_memory_object_only() -> None:
     _, new = changes(with_arm(backing="hugetlb"))
     assert new == ["memory-backend-memfd,id=ram,size=536870912,share=on,hugetlb=on,hugetlbsize=2M,reserve=off"]
+
+
+@pytest.mark.parametrize(
+    ("backing", "plain"),
+    [
+        ("memfd", "memory-backend-memfd,id=ram,size=536870912,share=on"),
+        ("anonymous", "memory-backend-ram,id=ram,size=536870912"),
+        ("hugetlb", "memory-backend-memfd,id=ram,size=536870912,share=on,hugetlb=on,hugetlbsize=2M,reserve=off"),
+    ],
+)
+def test_a_numa_node_binds_the_memory_object_and_changes_nothing_else(backing: str, plain: str) -> None:
+    request = job(dataclasses.replace(NONE, backing=backing), placement=Placement(numa_node=1))
+    assert changes(request) == (
+        ["memory-backend-memfd,id=ram,size=536870912,share=on"],
+        [f"{plain},host-nodes=1,policy=bind"],
+    )
+
+
+def test_cpus_and_the_latency_are_no_matter_of_the_command_line() -> None:
+    assert argv(job(placement=Placement((0,), (1,), hold_latency=True))) == PLAIN
 
 
 def test_an_unknown_backing_is_refused() -> None:

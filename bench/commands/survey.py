@@ -1,0 +1,157 @@
+"""Before a run: every host is reached, and asked what its guests would run with. Nothing has been begun yet."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.commands.labs import Labs, all_failed, owner, raise_wrong_use, say
+from bench.controller.cargo import build_cargo
+from bench.controller.inventory import Host
+from bench.controller.lab import Cargo, Lab, paths_of
+from bench.controller.plan import Options, Plan, PlanFile, arm_error, check_cpus, check_memory, resolve
+from bench.controller.schedule import schedule
+from bench.errors import BenchError, InputError, LabError
+from bench.wire.cache import cache_folder
+from bench.wire.codec import to_json
+from bench.wire.job import Hold, Job, Paths
+from bench.wire.record import Held, Waiting
+from bench.wire.units import printable
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the hosts are asked for: the plan, and an accelerator ("auto" for the host's own wish)."""
+
+    plan: PlanFile
+    options: Options
+    accel: str = "auto"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The hosts that answered (the content of their hosts/<name>.json), and why the others did not."""
+
+    answers: Mapping[str, dict[str, Any]]
+    failed: Mapping[str, BenchError]
+
+    @property
+    def accel(self) -> str:
+        """The one accelerator of all. Raises InputError where hosts differ: their figures could not stand together."""
+        found: dict[str, list[str]] = {}
+        for name, answer in self.answers.items():
+            found.setdefault(answer["accel"], []).append(name)
+        if len(found) > 1:
+            split = "; ".join(f"{accel}: {', '.join(names)}" for accel, names in sorted(found.items()))
+            raise InputError(
+                f"--host: these hosts differ in their accelerator ({split}) and cannot share a run; choose by --host "
+                "or --tag, or set accel: tcg"
+            )
+        return next(iter(found))
+
+    def check_some(self) -> None:
+        """Raises what all hosts failed of when none is left, says what the others failed of."""
+        if not self.answers:
+            raise all_failed(list(self.failed.items()), len(self.failed))
+        self.say_failed()
+
+    def say_failed(self) -> None:
+        for error in self.failed.values():
+            say(f"goes on without it: {error}")
+
+    def paths(self, host: str) -> Paths:
+        """The files of a host; empty ones where it did not answer, which are good enough to name its boots."""
+        return paths_of(self.answers[host]) if host in self.answers else Paths("", "", "", "")
+
+
+def cargo_of(plan: Plan | None, hosts: Sequence[Host]) -> Cargo:
+    """Bundle, image, and what hosts and arms name as `push:` files."""
+    say("building the guest image and the host bundle")
+    return build_cargo(cache_folder(), [*hosts, *(plan.arms if plan else ())])
+
+
+def survey(labs: Labs, cargo: Cargo, question: Question, hosts: Sequence[Host], *, wait: bool) -> Survey:
+    """Asks all hosts at once. Raises InputError for what is wrong in the files."""
+
+    def work(host: Host) -> dict[str, Any]:
+        say(f"asking {host.name} for QEMU, guest kernel and accelerator")
+        with labs.open(host, cargo) as lab:
+            return _examine(lab, question, wait=wait)
+
+    answers = labs.each(work, hosts)
+    raise_wrong_use(list(answers.values()))
+    failed = {name: answer for name, answer in answers.items() if isinstance(answer, BenchError)}
+    good = {name: answer for name, answer in answers.items() if isinstance(answer, dict)}
+    return Survey(good, failed)
+
+
+def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
+    """One host: held meanwhile, because canary guests boot; then measured against the plan."""
+    host = lab.host
+
+    def waiting(record: Waiting) -> None:
+        holder = record.holder
+        say(f"waiting for {host.name}: held by {holder.get('owner')}, run {holder.get('run')}")
+
+    keeper = lab.session.hold(Hold("survey", owner(), (), wait=wait, become=host.become), waiting)
+    try:
+        _tell(host, keeper.held)
+        answer = lab.resolve(host.accel if question.accel == "auto" else question.accel)
+        plan = resolve(question.plan, answer["accel"], question.options)
+        check_memory(plan, host, int(answer["available_bytes"]))
+        check_cpus(plan, host)
+        _check_arms(lab, plan)
+    finally:
+        keeper.release()
+    when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    pushed = {named: lab.path(named) for named in lab.cargo.named}
+    found = {"taken_over": keeper.held.taken_over, "recovered": to_json(keeper.held.recovered)}
+    return {"name": host.name, "address": host.address, **answer, "pushed": pushed, **found, "when": when}
+
+
+def _tell(host: Host, held: Held) -> None:
+    """What a bench that died on this host had left: it is put right by now, and the run to come finds nothing."""
+    if held.taken_over:
+        dead = held.taken_over
+        say(f"{host.name}: took over the lock of {dead.get('owner')}, run {dead.get('run')}, whose process is gone")
+    for setting in held.recovered:
+        say(f"{host.name}: a run that died had changed {setting.file}: {setting.state}, now {printable(setting.now)}")
+
+
+def _check_arms(lab: Lab, plan: Plan) -> None:
+    """Every arm's own kernel or QEMU is looked at on the host before anything boots."""
+    for arm in plan.arms:
+        if any((arm.qemu, arm.kernel, arm.modules)):
+            try:
+                lab.ask("resolve", arm, accel="tcg", image=lab.image, guest_cpus=[], sampler_cpus=[], numa_node=None)
+            except InputError as error:
+                raise arm_error(plan, arm.name, error.key, str(error)) if error.key else error from error
+
+
+def same_accel(found: Survey, accel: str) -> Survey:
+    """A survey for a run that began under `accel`: a host that has another one now is a failed one."""
+    wrong = {
+        name: LabError(name, f"guests would run under {answer['accel']} there, but this run is one of {accel}")
+        for name, answer in found.answers.items()
+        if answer["accel"] != accel
+    }
+    good = {name: answer for name, answer in found.answers.items() if name not in wrong}
+    return Survey(good, {**found.failed, **wrong})
+
+
+def jobs_of(plan: Plan, host: Host, found: Survey, accel: str, seed: int) -> tuple[Job, ...]:
+    """A host's jobs: its own files, and those that were carried there in place of their names."""
+    pushed = found.answers.get(host.name, {}).get("pushed", {})
+    arms = tuple(
+        replace(arm, kernel=pushed.get(arm.kernel, arm.kernel), modules=pushed.get(arm.modules, arm.modules))
+        for arm in plan.arms
+    )
+    return schedule(replace(plan, arms=arms), host, found.paths(host.name), accel, seed)
+
+
+def run_name(destination: Path) -> str:
+    """What a run is called to others."""
+    return destination.absolute().name
