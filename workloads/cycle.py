@@ -5,9 +5,8 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 
 from __future__ import annotations
 
-from typing import Any
-
-from workloads.shape import Parameter, Params, PhaseDict, Workload
+from workloads.phases import guest, hold, iterations, policy_start, policy_stop, settle, setup
+from workloads.shape import Around, Parameter, Params, PhaseDict, Workload
 
 MIB = 1 << 20
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).
@@ -51,15 +50,10 @@ def touched_bytes(params: Params, guest_memory_bytes: int) -> int:
     return max(block, int(params["touch"] * guest_memory_bytes) // block * block)
 
 
-def script(params: Params, guest_memory_bytes: int, reporting_order: int | None) -> list[PhaseDict]:
+def script(params: Params, around: Around) -> list[PhaseDict]:
     """The phases of one boot. Iteration 0 also sets the guest up; warm-ups come first."""
-    size = touched_bytes(params, guest_memory_bytes)
-    phases: list[PhaseDict] = []
-    for iteration in range(params["warmups"] + params["iterations"]):
-        steps = [*(_once(params, reporting_order) if iteration == 0 else []), *_iteration(params, size)]
-        warmup = iteration < params["warmups"]
-        phases += [{**step, "iteration": iteration, "warmup": warmup} for step in steps]
-    return phases
+    size = touched_bytes(params, around.memory_bytes)
+    return iterations(_once(params, around), _iteration(params, around, size), params)
 
 
 def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
@@ -95,45 +89,39 @@ def check(params: Params) -> list[tuple[str, str]]:
     return [(name, message) for name, broken, message in pairs if broken]
 
 
-def _once(params: Params, reporting_order: int | None) -> list[PhaseDict]:
+def _once(params: Params, around: Around) -> list[PhaseDict]:
     region = {"region": SENTINEL, "bytes": params["sentinel"], "mapping": "anonymous", "thp": "system"}
     return [
-        _guest("setup", "setup", page_reporting_order=reporting_order),
-        _guest("sentinel", "map", **region),
-        _guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
+        *setup(around),
+        guest("sentinel", "map", **region),
+        guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
     ]
 
 
-def _iteration(params: Params, size: int) -> list[PhaseDict]:
+def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
     mapping = {"region": REGION, "bytes": size, "mapping": params["mapping"], "thp": params["thp"]}
     touch = {"region": REGION, "mode": "write", "histogram": True}
     blocks = {"every": params["hole_every"], "block_bytes": params["hole_block"]}
     # After dontneed, free or holes the region is still mapped: it is touched again as it is.
-    remap = [_guest("remap", "map", **mapping)] if params["release"] == "munmap" else []
+    remap = [guest("remap", "map", **mapping)] if params["release"] == "munmap" else []
     return [
-        _settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
-        _guest("map", "map", **mapping),
-        _guest("touch", "touch", **touch),
-        {"name": "hold", "kind": "hold", "op": "", "args": {"s": params["hold_s"]}},
-        _guest("verify", "verify", region=REGION, extent="word"),
-        _guest("free", "release", region=REGION, how=params["release"], **blocks),
-        _settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
-        _guest("snapshot", "snapshot"),
-        _guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),
+        settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
+        guest("map", "map", **mapping),
+        guest("touch", "touch", **touch),
+        hold("hold", params["hold_s"]),
+        guest("verify", "verify", region=REGION, extent="word"),
+        guest("snapshot-before", "snapshot"),
+        *policy_start(around),
+        guest("free", "release", region=REGION, how=params["release"], **blocks),
+        settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        guest("snapshot", "snapshot"),
+        *policy_stop(around),
+        guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),
         *remap,
-        _guest("retouch", "touch", **touch),
-        _guest("reverify", "verify", region=REGION, extent="word"),
-        _guest("refree", "release", region=REGION, how="munmap", **blocks),
+        guest("retouch", "touch", **touch),
+        guest("reverify", "verify", region=REGION, extent="word"),
+        guest("refree", "release", region=REGION, how="munmap", **blocks),
     ]
-
-
-def _guest(name: str, op: str, **args: Any) -> PhaseDict:
-    return {"name": name, "kind": "guest", "op": op, "args": args}
-
-
-def _settle(name: str, params: Params, min_s: float, max_s: float) -> PhaseDict:
-    window = {"window_s": params["settle_window_s"], "tolerance_bytes": params["settle_tolerance"]}
-    return {"name": name, "kind": "settle", "op": "", "args": {"min_s": min_s, "max_s": max_s, **window}}
 
 
 CYCLE = Workload(

@@ -26,19 +26,43 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Around:
+    """What a script is written for: the guest, and what of the arm the agent has to do.
+
+    reporting_order: to be written by the agent, None: as the kernel chose. policy: arguments of `policy_start` (kind
+    and parameters), None for no loop in the guest.
+    """
+
+    memory_bytes: int
+    vcpus: int = 1
+    reporting_order: int | None = None
+    policy: Mapping[str, Any] | None = None
+
+
+def _none(_params: Params, _guest_memory_bytes: int) -> int:
+    return 0
+
+
+@dataclass(frozen=True)
 class Workload:
-    """script(params, guest_memory_bytes, reporting_order): the phases of one boot, in order.
+    """script(params, around): the phases of one boot, in order.
 
     memory_needed(params, guest_memory_bytes): what has to fit into the guest at once, as (label, bytes) parts.
-    check(params): (parameter, what is wrong) for values that do not go together.
+    check(params): (parameter, what is wrong) for values that do not go together. disk_bytes(params,
+    guest_memory_bytes): size of the scratch disk, 0 for none. min_vcpus: fewer cannot run it. programs: what the image
+    must carry. swap_bytes(params, guest_memory_bytes): swap that the host must have, 0 for none.
     """
 
     name: str
     summary: str
     parameters: tuple[Parameter, ...]
-    script: Callable[[Params, int, int | None], list[PhaseDict]]
+    script: Callable[[Params, Around], list[PhaseDict]]
     memory_needed: Callable[[Params, int], tuple[tuple[str, int], ...]]
     check: Callable[[Params], list[tuple[str, str]]]
+    disk_bytes: Callable[[Params, int], int] = _none
+    swap_bytes: Callable[[Params, int], int] = _none
+    min_vcpus: int = 1
+    programs: tuple[str, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter at its default."""

@@ -17,6 +17,7 @@ from bench.controller.planfile import Plan
 from bench.wire.job import Arm, Guest, Job, Paths, Phase, Placement
 from bench.wire.units import GIB, MIB
 from workloads.catalog import WORKLOADS
+from workloads.shape import Around
 
 # One reporting pass every 2 s; 256 MiB a pass in small guests (64 blocks of 4 MiB were counted, Linux 6.1), in large
 # ones a sixteenth of each free list: Linux mm/page_reporting.c, page_reporting_cycle(), `budget`.
@@ -82,9 +83,11 @@ def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
 
 
 def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm, block: int, order: int) -> Job:
-    guest = Guest(plan.guest.memory_bytes, plan.guest.vcpus, accel, plan.guest.machine)
-    script = WORKLOADS[cell.workload].script(cell.params, guest.memory_bytes, arm.reporting_order)
-    phases = tuple(Phase(**step) for step in script)
+    size = plan.guest.memory_bytes
+    disk_bytes = WORKLOADS[cell.workload].disk_bytes(cell.params, size)
+    guest = Guest(size, plan.guest.vcpus, accel, plan.guest.machine, disk_bytes)
+    workload = WORKLOADS[cell.workload]
+    phases = tuple(Phase(**step) for step in workload.script(cell.params, around(guest, arm)))
     ready_s = _ready_deadline_s(guest)
     longest = sum(_longest_s(phase, size, accel) for phase, size in _sized(phases))
     return Job(
@@ -102,7 +105,14 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         deadline_s=math.ceil(ready_s + longest + 60),
         placement=_placement(plan, host),
         quiet=plan.quiet,
+        workload=cell.workload,
     )
+
+
+def around(guest: Guest, arm: Arm) -> Around:
+    """What a script is told of guest and arm."""
+    policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy)
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

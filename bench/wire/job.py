@@ -7,7 +7,20 @@ from typing import Any, Optional
 
 from bench.wire.codec import content_hash
 
-BACKINGS = ("memfd", "anonymous", "hugetlb")
+BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
+# Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
+POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A control loop beside the guest's load: its kind (POLICIES) and parameters in base units."""
+
+    kind: str
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, tuple(sorted(self.params.items()))))
 
 
 @dataclass(frozen=True)
@@ -18,6 +31,9 @@ class Arm:
     mem_lock: QEMU runs with `-overcommit mem-lock=on`, so that every discard fails: the host-side negative control.
     backing: host memory of the guest's RAM. reporting_order: written to the guest's page_reporting_order after the
     driver registered (None: as the kernel chose). kernel, modules, qemu: paths on the host, "" for the host's own.
+    policy: a loop in the guest that makes it shrink, None for none. host_thp: transparent huge pages of the host for
+    this QEMU: "" as the host has them, "never" (switched off for the process), "always" or "madvise" (the host's own
+    setting must be that). expect: "" by the mechanism, "nothing" for a control in which reports must have no effect.
     """
 
     name: str
@@ -30,21 +46,28 @@ class Arm:
     modules: str = ""
     qemu: str = ""
     kernel_args: tuple[str, ...] = ()
+    policy: Optional[Policy] = None
+    host_thp: str = ""
+    expect: str = ""
 
     @property
     def must_discard(self) -> bool:
         """Whether the mechanism has to be seen working: discarded bytes above zero. Otherwise exactly zero."""
-        return self.reporting
+        return self.reporting and self.expect != "nothing"
 
 
 @dataclass(frozen=True)
 class Guest:
-    """Shape of the virtual machine. accel is what will be used ("kvm" or "tcg"), never "auto"."""
+    """Shape of the virtual machine. accel is what will be used ("kvm" or "tcg"), never "auto".
+
+    disk_bytes: size of a scratch disk (/dev/vda in the guest, read past the host's page cache), 0 for none.
+    """
 
     memory_bytes: int
     vcpus: int
     accel: str
     machine: str = "q35"
+    disk_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +76,10 @@ class Phase:
 
     kind "guest": the agent runs `op` with `args` and answers. kind "settle": the host waits until the residency of the
     guest's RAM stayed within args["tolerance_bytes"] for args["window_s"], at least args["min_s"], at most
-    args["max_s"]. kind "hold": the host waits args["s"]. warmup: kept in the files, not in a summary.
+    args["max_s"]. kind "hold": the host waits args["s"]. kind "host": the host does `op` to the guest's memory
+    (bench.host.actions), or answers {"skipped": reason}. warmup: kept in the files, not in a summary.
+
+    A value {"from": [phase, key]} in args is replaced by what that phase answered in the same boot.
     """
 
     name: str
@@ -124,6 +150,7 @@ class Job:
     attempt: int = 1
     placement: Placement = Placement()
     quiet: Quiet = Quiet()
+    workload: str = "cycle"
 
     @property
     def id(self) -> str:
@@ -151,6 +178,8 @@ class Hold:
 
     owner: who runs it, as user@machine. run: what the run is called. tune: names of settings, as bench.host.knobs has
     them. wait: wait for the lock instead of failing. become: "sudo" where root may be used, "none" where not.
+    huge_pages: of 2 MiB, that the host's pool must have at least. swap_bytes: of a swap file while the host is held,
+    where the host has no swap of its own; 0 asks for none.
     """
 
     run: str
@@ -158,3 +187,5 @@ class Hold:
     tune: tuple[str, ...] = ()
     wait: bool = False
     become: str = "none"
+    huge_pages: int = 0
+    swap_bytes: int = 0

@@ -17,6 +17,8 @@ class Metric:
     resolution: the smallest difference that means anything, in the metric's unit (0: none declared).
 
     time_like: the figure depends on the speed of the (emulated) CPU and carries a mark under TCG.
+
+    workloads: those whose boots give it; () for all.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Metric:
     definition: str
     time_like: bool = False
     resolution: float = 0.0
+    workloads: tuple[str, ...] = ("cycle",)
 
 
 _MIB = 2.0**20

@@ -103,8 +103,9 @@ class LogPart:
 
 @dataclass(frozen=True)
 class End:
-    """Last line. status "ok", "failed", or "invalid" (nothing was measured: the host did not get quiet, a thread was
-    not where it should be); what is not ok has its reason and evidence (last lines seen).
+    """Last line. status "ok", "failed", "invalid" (nothing was measured: the host did not get quiet, a thread was
+    not where it should be) or "skipped" (this kernel, QEMU or host lacks what the arm is about, found by probing); what
+    is not ok has its reason and evidence (last lines seen).
 
     sampler: hz, ticks, missed, cpu_s, error. clock: offset_s (host t minus guest monotonic seconds) and error_s.
     qmp: answers of query-status, query-balloon and others at the end, and the events seen.

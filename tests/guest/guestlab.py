@@ -19,6 +19,7 @@ from bench.wire.codec import from_json
 from bench.wire.job import Arm, Guest, Job, Paths, Phase
 from bench.wire.units import MIB
 from workloads.catalog import WORKLOADS
+from workloads.shape import Around
 
 MEMORY_BYTES = 512 * MIB
 # Short, but with a plateau window longer than the guest's reporting delay of 2 s.
@@ -47,7 +48,7 @@ def cycle_phases(**changes: Any) -> tuple[Phase, ...]:
     """The phases of workload cycle, with the short parameters of these tests."""
     cycle = WORKLOADS["cycle"]
     params = {parameter.name: parameter.default for parameter in cycle.parameters} | QUICK | changes
-    return tuple(from_json(Phase, phase) for phase in cycle.script(params, MEMORY_BYTES, None))
+    return tuple(from_json(Phase, phase) for phase in cycle.script(params, Around(MEMORY_BYTES)))
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from bench.wire.job import Phase
 from workloads.catalog import WORKLOADS
 from workloads.cycle import CYCLE, MIB
+from workloads.shape import Around
 
 GUEST = 512 * MIB
-REPEATED = (
-    "drain map touch hold verify free settle snapshot sentinel-verify remap retouch reverify refree".split()  # noqa: SIM905
-)
+REPEATED = [
+    *"drain map touch hold verify snapshot-before free settle snapshot".split(),  # noqa: SIM905
+    *"sentinel-verify remap retouch reverify refree".split(),  # noqa: SIM905
+]
 
 
 def params(**changes: Any) -> dict[str, Any]:
@@ -23,7 +25,7 @@ def params(**changes: Any) -> dict[str, Any]:
 
 
 def phases(order: int | None = None, **changes: Any) -> list[Phase]:
-    return [Phase(**step) for step in CYCLE.script(params(**changes), GUEST, order)]
+    return [Phase(**step) for step in CYCLE.script(params(**changes), Around(GUEST, reporting_order=order))]
 
 
 def test_the_catalog_names_each_workload_as_it_names_itself() -> None:
@@ -97,7 +99,7 @@ def test_the_touched_region_is_whole_2_mib_blocks_and_never_more_than_asked(shar
     size = CYCLE.memory_needed(params(touch=share), memory)[0][1]
     assert size % (2 * MIB) == 0
     assert 0 < size <= max(2 * MIB, share * memory)
-    script = CYCLE.script(params(touch=share), memory, None)
+    script = CYCLE.script(params(touch=share), Around(memory))
     assert next(step["args"]["bytes"] for step in script if step["name"] == "map") == size
 
 
