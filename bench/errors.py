@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+EVIDENCE_LINES = 20
+
 
 class BenchError(Exception):
     """Base of everything that ends a command with a message instead of a traceback."""
@@ -74,6 +76,16 @@ class Interrupted(BenchError):  # noqa: N818 - an interruption is not an error
     """Ctrl-C or SIGTERM; everything finished so far is on disk."""
 
     exit_code = 130
+
+
+def last_lines(log: str) -> tuple[str, ...]:
+    """The end of a log, as evidence."""
+    return tuple(log.splitlines()[-EVIDENCE_LINES:])
+
+
+def reason_of(error: BenchError) -> tuple[str, tuple[str, ...]]:
+    """Reason and evidence; the host's name is put before them by who shows them."""
+    return (error.message, error.evidence) if isinstance(error, LabError) else (str(error), ())
 
 
 def parts(error: BenchError) -> dict[str, Any]:

@@ -20,3 +20,9 @@ def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("BENCH_STATE", str(tmp_path / "state"))
     if request.node.get_closest_marker("guest") is None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which image and bundle are built once for all tests of the commands."""
+    return tmp_path_factory.mktemp("built")

@@ -21,7 +21,7 @@ from bench.controller.progress import Progress, progress_for
 from bench.controller.run import HostRun, Outcome, statuses, unfinished
 from bench.controller.schedule import estimate_s
 from bench.controller.store import RunFolder, StoreError
-from bench.errors import BenchError, Interrupted, LabError
+from bench.errors import BenchError, Interrupted, LabError, reason_of
 from bench.wire.job import Hold, Job
 
 
@@ -92,8 +92,7 @@ def _measured(going: Going) -> list[Outcome]:
 
 def _unreached(going: Going, host: str, error: BenchError, progress: Progress) -> Outcome:
     """A host that never answered is as lost as one that went away."""
-    evidence = error.evidence if isinstance(error, LabError) else ()
-    reason = error.message if isinstance(error, LabError) else str(error)
+    reason, evidence = reason_of(error)
     left = tuple(job.boot for job in going.left(host))
     going.folder.append_event(host, "lost", reason=reason, evidence=list(evidence), unfinished=list(left))
     progress.host_ends(host, "lost", reason)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from bench.commands.labs import PARALLEL, Labs, all_failed, choose, raise_wrong_use, say, tell
+from bench.commands.labs import PARALLEL, Labs, all_failed, choose, parted, raise_wrong_use, say, tell
 from bench.controller import doctor as doctor_page
 from bench.controller import settings as settings_page
 from bench.controller.cargo import build_cargo
@@ -57,10 +57,9 @@ def prepare(which: Which, *, dry_run: bool, yes: bool) -> None:
         _confirm(len(to_do))
     hosts = [host for host in labs.hosts if host.name in to_do]
     done = _ask_all(labs, cargo, "prepare", hosts, dry_run=False)
-    for name, answer in done.items():
-        if isinstance(answer, dict):
-            installed = ", ".join(answer["installed"]) or "nothing"
-            print(f"{name}: installed: {installed}; guest kernel: {answer['kernel']['image']}")
+    for name, answer in parted(done)[0].items():
+        installed = ", ".join(answer["installed"]) or "nothing"
+        print(f"{name}: installed: {installed}; guest kernel: {answer['kernel']['image']}")
     sys.stdout.flush()
     return _end_of_prepare({**planned, **done})
 
@@ -96,10 +95,10 @@ def _confirm(count: int) -> None:
 
 
 def _end_of_prepare(answers: Answers) -> None:
-    failed = [(name, answer) for name, answer in answers.items() if isinstance(answer, BenchError)]
-    blocked = [name for name, answer in answers.items() if isinstance(answer, dict) and answer["blocked"]]
+    told, failed = parted(answers)
+    blocked = [name for name, answer in told.items() if answer["blocked"]]
     if failed:
-        raise all_failed(failed, len(answers))
+        raise all_failed(list(failed.items()), len(answers))
     if blocked:
         raise InputError(f"bench prepare: {', '.join(blocked)}: an administrator has to run the commands above")
 
@@ -134,8 +133,7 @@ def tune(which: Which, action: str, names: Sequence[str], *, as_json: bool) -> N
     cargo = build_cargo(cache_folder(), labs.hosts)
     answers = _ask_all(labs, cargo, "tune", action=action, names=list(names))
     raise_wrong_use(list(answers.values()))
-    failed = {name: answer for name, answer in answers.items() if isinstance(answer, BenchError)}
-    told = {name: answer for name, answer in answers.items() if isinstance(answer, dict)}
+    told, failed = parted(answers)
     if as_json:
         print(json.dumps(settings_page.as_json(told, failed), indent=1, ensure_ascii=False))
     else:
@@ -157,18 +155,7 @@ def _ask_all(
     def work(host: Host) -> dict[str, Any]:
         with labs.open(host, cargo) as lab:
             try:
-                return lab.ask(
-                    what,
-                    None,
-                    **args,
-                    become=host.become,
-                    accel=host.accel,
-                    image=lab.image,
-                    guest_cpus=list(host.guest_cpus),
-                    sampler_cpus=list(host.sampler_cpus),
-                    numa_node=host.numa_node,
-                    scratch=lab.stored.cache if host.scratch else "",
-                )
+                return lab.ask(what, **args, become=host.become, accel=host.accel, **lab.places)
             finally:
                 tell("".join(f"{host.name}: {line}\n" for line in lab.session.log.splitlines()))
 

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -104,6 +104,12 @@ def raise_wrong_use(answers: Sequence[object]) -> None:
     wrong = [answer for answer in answers if isinstance(answer, InputError)]
     if wrong:
         raise InputError("\n".join(dict.fromkeys(str(error) for error in wrong)))
+
+
+def parted(answers: Mapping[str, T | BenchError]) -> tuple[dict[str, T], dict[str, BenchError]]:
+    """What the hosts answered, and why the others did not."""
+    good = {name: answer for name, answer in answers.items() if not isinstance(answer, BenchError)}
+    return good, {name: answer for name, answer in answers.items() if isinstance(answer, BenchError)}
 
 
 def all_failed(failed: Sequence[tuple[str, BenchError]], of: int) -> BenchError:

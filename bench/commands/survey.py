@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.commands.labs import Labs, all_failed, owner, raise_wrong_use, say
+from bench.commands.labs import Labs, all_failed, owner, parted, raise_wrong_use, say
 from bench.controller.cargo import build_cargo
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab, paths_of
@@ -17,6 +17,7 @@ from bench.controller.schedule import schedule
 from bench.errors import BenchError, InputError, LabError
 from bench.wire.cache import cache_folder
 from bench.wire.codec import to_json
+from bench.wire.holder import held_by, taken_from
 from bench.wire.job import Hold, Job, Paths
 from bench.wire.record import Held, Waiting
 from bench.wire.units import printable
@@ -83,9 +84,7 @@ def survey(labs: Labs, cargo: Cargo, question: Question, hosts: Sequence[Host], 
 
     answers = labs.each(work, hosts)
     raise_wrong_use(list(answers.values()))
-    failed = {name: answer for name, answer in answers.items() if isinstance(answer, BenchError)}
-    good = {name: answer for name, answer in answers.items() if isinstance(answer, dict)}
-    return Survey(good, failed)
+    return Survey(*parted(answers))
 
 
 def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
@@ -93,8 +92,7 @@ def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
     host = lab.host
 
     def waiting(record: Waiting) -> None:
-        holder = record.holder
-        say(f"waiting for {host.name}: held by {holder.get('owner')}, run {holder.get('run')}")
+        say(f"waiting for {host.name}: {held_by(record.holder)}")
 
     keeper = lab.session.hold(Hold("survey", owner(), (), wait=wait, become=host.become), waiting)
     try:
@@ -115,8 +113,7 @@ def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
 def _tell(host: Host, held: Held) -> None:
     """What a bench that died on this host had left: it is put right by now, and the run to come finds nothing."""
     if held.taken_over:
-        dead = held.taken_over
-        say(f"{host.name}: took over the lock of {dead.get('owner')}, run {dead.get('run')}, whose process is gone")
+        say(f"{host.name}: {taken_from(held.taken_over)}")
     for setting in held.recovered:
         say(f"{host.name}: a run that died had changed {setting.file}: {setting.state}, now {printable(setting.now)}")
 

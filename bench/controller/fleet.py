@@ -26,7 +26,7 @@ from bench.controller.sshchannel import GONE, JOIN_S, Pulse, SshConversation, Wa
 from bench.controller.sshcommand import command_line
 from bench.controller.sshpeer import Peer
 from bench.controller.transport import Conversation, LocalTransport, Transport
-from bench.errors import LabError
+from bench.errors import LabError, last_lines
 
 # TCP connect, banner, key exchange, each key, each channel: so long at most.
 CONNECT_S = 10
@@ -35,7 +35,6 @@ SHELL_S = 30.0
 # A server that was asked by too many at once (MaxStartups of sshd_config(5)) hangs up; each of many tries again at a
 # moment of its own, up to half as much later or sooner.
 BUSY_AFTER_S = (0.5, 1.0, 2.0, 4.0, 8.0)
-EVIDENCE_LINES = 20
 HEARTBEAT_S = 5.0
 SILENCE_S = 15.0
 # Beats and pings come at this share of heartbeat_s, so that one that is late is not missed.
@@ -129,7 +128,7 @@ class SshTransport:
         return conversation
 
     def _not_begun(self, said: bytes, log: str, argv: Sequence[str]) -> LabError:
-        lines = [*said.decode(errors="replace").splitlines(), *log.splitlines()][-EVIDENCE_LINES:]
+        lines = last_lines(said.decode(errors="replace") + "\n" + log)
         message = (
             f"its login shell does not run what it is told (waited for at most {SHELL_S:g} s); it must be a shell, "
             "with no forced command and nothing in its start files that takes its place or waits for input"

@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 from bench.controller.transport import Conversation
-from bench.errors import LabError, rebuilt
+from bench.errors import LabError, last_lines, rebuilt
 from bench.wire import codec, record
 from bench.wire.record import Held, Record, Released, Reply, Waiting
 
-EVIDENCE_LINES = 20
 # Restoring settings may take a sudo for each; a keeper that is killed meanwhile leaves the rest to its journal.
 RELEASE_DEADLINE_S = 20.0
 
@@ -25,6 +24,7 @@ class Keeper:
         self._host, self._argv = host, tuple(argv)
         self._records: queue.Queue[Record | None] = queue.Queue()
         self._gone = threading.Event()
+        self._broke = ""
         self._reader = threading.Thread(target=self._read, name=f"keeper of {host}", daemon=True)
         self._reader.start()
 
@@ -60,16 +60,15 @@ class Keeper:
 
     def died(self) -> LabError:
         """What to raise when `gone` was seen before `release`."""
-        evidence = self._running.log.splitlines()[-EVIDENCE_LINES:]
+        evidence = [*last_lines(self._running.log), *([self._broke] if self._broke else [])]
         return LabError(self._host, "what holds the lock and the settings of this host has ended", self._argv, evidence)
 
     def _read(self) -> None:
         try:
             for line in self._running.lines():
                 self._records.put(record.decode(line))
-        except (codec.WireError, OSError, ValueError):
-            # Its log, which `died` shows, says more than the line that broke.
-            pass
+        except (codec.WireError, OSError, ValueError) as error:
+            self._broke = f"the conversation broke: {error}"
         finally:
             self._gone.set()
             self._records.put(None)

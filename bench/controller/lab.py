@@ -71,16 +71,19 @@ class Lab:
 
     def resolve(self, accel: str) -> dict[str, Any]:
         """What a guest would run with there: paths, accelerator, versions. accel: "auto", "kvm" or "tcg"."""
+        return self.ask("resolve", accel=accel, **self.places)
+
+    @property
+    def places(self) -> dict[str, Any]:
+        """The guest image on the host, and where threads, memory and files go there, as its entry has them."""
         host = self.host
-        return self.ask(
-            "resolve",
-            accel=accel,
-            image=self.image,
-            guest_cpus=list(host.guest_cpus),
-            sampler_cpus=list(host.sampler_cpus),
-            numa_node=host.numa_node,
-            scratch=self.stored.cache if host.scratch else "",
-        )
+        return {
+            "image": self.image,
+            "guest_cpus": list(host.guest_cpus),
+            "sampler_cpus": list(host.sampler_cpus),
+            "numa_node": host.numa_node,
+            "scratch": self.stored.cache if host.scratch else "",
+        }
 
     @property
     def connected(self) -> bool:

@@ -17,22 +17,14 @@ from bench.controller.progress_tally import Tally, clock
 from bench.wire.job import Job
 from bench.wire.record import Record
 
-__all__ = ["Progress", "clock", "progress_for"]
+__all__ = ["Listener", "Progress", "clock", "progress_for"]
 
 
-class Progress(Protocol):
+class Listener(Protocol):
     """Is told what happens on all hosts, by the threads of all of them. Nothing here raises because nobody looks on.
 
     Texts may come from a host: they are shown, never obeyed by a terminal.
     """
-
-    def __enter__(self) -> Self:
-        """What is live is shown from here to the end of `with`."""
-        ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
 
     def host_starts(self, host: str, jobs: Sequence[Job]) -> None:
         """jobs: those that are left on this host, which may be fewer than it was planned with."""
@@ -57,6 +49,18 @@ class Progress(Protocol):
     def host_ends(self, host: str, state: str, reason: str = "") -> None:
         """state: "done", "lost" or "stopped"."""
         ...
+
+
+class Progress(Listener, Protocol):
+    """One that also shows it."""
+
+    def __enter__(self) -> Self:
+        """What is live is shown from here to the end of `with`."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def progress_for(

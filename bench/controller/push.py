@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,14 +15,13 @@ from typing import Any
 
 from bench.controller.stopping import Stopping
 from bench.controller.transport import Conversation, Transport
-from bench.errors import Interrupted, LabError
+from bench.errors import Interrupted, LabError, last_lines
 from bench.host import receive
 
 # So many of each kind stay in a host's cache, the most recently used.
 KEPT = 3
 CHUNK_BYTES = 1 << 18
 DEADLINE_S = 10.0
-EVIDENCE_LINES = 20
 _TO_DO = {
     "disk": "free some space there, or name another folder (scratch: in hosts.yaml)",
     "permission": "name a folder that this user owns (scratch: in hosts.yaml)",
@@ -96,15 +95,16 @@ class _Talk:
         except ValueError:
             told = None
         if not isinstance(told, dict):
-            raise self._silent(line)
+            raise self.silent(line)
         if "error" in told:
             hint = _TO_DO.get(told.get("kind", ""), "")
             raise LabError(self.transport.name, "; ".join(filter(None, (str(told["error"]), hint))))
         return told
 
-    def _silent(self, said: bytes) -> LabError:
+    def silent(self, said: bytes) -> LabError:
+        """What to raise when something else than the receiver answers, or nothing does."""
         status = self.running.end(DEADLINE_S)
-        log = [*said.decode(errors="replace").splitlines(), *self.running.log.splitlines()[-EVIDENCE_LINES:]]
+        log = [*said.decode(errors="replace").splitlines(), *last_lines(self.running.log)]
         if said and self.transport.connected and status not in (126, 127):
             what = f"something else than the receiver of files answers; {_TO_DO['clean']}"
             return LabError(self.transport.name, what, self.argv[:1], log)
@@ -120,15 +120,25 @@ def _converse(talk: _Talk, source: bytes, files: Sequence[Path], sending: Callab
     talk.send(source + json.dumps({"files": wanted, "keep": KEPT}).encode() + b"\n")
     lines = talk.running.lines()
     there = talk.answer(lines)
+    missing = _checked(talk, there, named)
     sent = 0
-    for name in there["missing"]:
+    for name in missing:
         sending(name, named[name].stat().st_size)
         with named[name].open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 talk.send(chunk)
                 sent += len(chunk)
     talk.answer(lines)
-    return Stored(there["cache"], there["python"], tuple(there["missing"]), sent)
+    return Stored(there["cache"], there["python"], missing, sent)
+
+
+def _checked(talk: _Talk, there: dict[str, Any], named: Mapping[str, Path]) -> tuple[str, ...]:
+    """The names of what is missing there. Raises LabError for an answer that the receiver of files does not give."""
+    cache, python, missing = there.get("cache"), there.get("python"), there.get("missing")
+    paths = isinstance(cache, str) and cache.startswith("/") and cache.isprintable() and isinstance(python, str)
+    if not (paths and isinstance(missing, list) and all(name in named for name in missing)):
+        raise talk.silent(json.dumps(there).encode())
+    return tuple(missing)
 
 
 def _sha256(file: Path) -> str:

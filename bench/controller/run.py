@@ -14,10 +14,12 @@ from typing import Any, Protocol
 
 from bench.controller.collect import Collected
 from bench.controller.keeper import Keeper
+from bench.controller.progress import Listener
 from bench.controller.schedule import second_try
 from bench.controller.store import RunFolder, StoreError
-from bench.errors import BenchError, Interrupted, LabError
+from bench.errors import BenchError, Interrupted, LabError, reason_of
 from bench.wire.codec import to_json
+from bench.wire.holder import held_by, taken_from
 from bench.wire.job import Hold, Job
 from bench.wire.record import End, Record, Waiting
 
@@ -51,22 +53,6 @@ class Lab(Protocol):
     def connected(self) -> bool: ...
 
     def close(self) -> None: ...
-
-
-class Progress(Protocol):
-    """Who is told what happens, as it happens (bench.controller.progress). Called by a thread for each host."""
-
-    def host_starts(self, host: str, jobs: Sequence[Job]) -> None: ...
-
-    def note(self, host: str, event: str, text: str, **facts: Any) -> None: ...
-
-    def boot_starts(self, job: Job) -> None: ...
-
-    def boot_goes_on(self, job: Job, seen: Collected, record: Record) -> None: ...
-
-    def boot_ended(self, job: Job, line: Mapping[str, Any]) -> None: ...
-
-    def host_ends(self, host: str, state: str, reason: str = "") -> None: ...
 
 
 @dataclass(frozen=True)
@@ -113,7 +99,7 @@ class HostRun:
     open_lab: Callable[[], Lab]
     hold: Hold
     folder: RunFolder
-    progress: Progress
+    progress: Listener
     retries: int
     window_s: Mapping[str, float]
     pause: Callable[[float], object] | None = None
@@ -157,7 +143,7 @@ class HostRun:
             if len(self._status) > done:
                 tries, done = 0, len(self._status)
             if not again or tries == len(RECONNECT_AFTER_S):
-                reason, evidence = _told(error)
+                reason, evidence = reason_of(error)
                 return self._ended("lost", reason, evidence)
             tries += 1
             self._reconnecting(tries, error)
@@ -168,7 +154,7 @@ class HostRun:
         return Outcome(self.host, state, reason, evidence, left)
 
     def _reconnecting(self, tries: int, error: BenchError) -> None:
-        reason, _ = _told(error)
+        reason, _ = reason_of(error)
         self.folder.append_event(self.host, "reconnecting", tries=tries, reason=reason)
         text = f"{reason}; connecting again, try {tries} of {len(RECONNECT_AFTER_S)}"
         self.progress.note(self.host, "reconnecting", text, tries=tries)
@@ -210,12 +196,9 @@ class HostRun:
         def waiting(record: Waiting) -> None:
             holder = record.holder
             if not (self.hold.wait or self._is_mine(holder)):
-                who = {key: holder.get(key, "?") for key in ("owner", "run", "since", "pid")}
-                held_by = "held by {owner} for run {run} since {since}, process {pid}".format_map(who)
-                raise LabError(self.host, f"{held_by}; wait with --wait, or end that run")
+                raise LabError(self.host, f"{held_by(holder)}; wait with --wait, or end that run")
             self.folder.append_event(self.host, "waiting", holder=holder)
-            text = f"{holder.get('owner')}, run {holder.get('run')}, since {holder.get('since')}"
-            self.progress.note(self.host, "waiting", f"waiting for the host; it is held by {text}")
+            self.progress.note(self.host, "waiting", f"waiting for the host, {held_by(holder)}")
 
         keeper = lab.session.hold(replace(self.hold, wait=True) if again else self.hold, waiting)
         try:
@@ -235,8 +218,7 @@ class HostRun:
     def _tell(self, held: Mapping[str, Any]) -> None:
         taken = held["taken_over"]
         if taken:
-            text = f"took over the lock of {taken.get('owner')}, run {taken.get('run')}, whose process is gone"
-            self.progress.note(self.host, "taken_over", text)
+            self.progress.note(self.host, "taken_over", taken_from(taken))
         if held["recovered"]:
             text = f"restored {len(held['recovered'])} settings that a run left changed when it died"
             self.progress.note(self.host, "recovered", text)
@@ -291,9 +273,3 @@ class _ConnectionLostError(Exception):
     def __init__(self, cause: BenchError) -> None:
         super().__init__(str(cause))
         self.cause = cause
-
-
-def _told(error: BenchError) -> tuple[str, tuple[str, ...]]:
-    """Reason and evidence; the host's name is put before them by who shows them."""
-    reason = error.message if isinstance(error, LabError) else str(error)
-    return reason, error.evidence if isinstance(error, LabError) else ()

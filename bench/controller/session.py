@@ -13,7 +13,7 @@ from typing import Any
 from bench.controller.keeper import Keeper
 from bench.controller.stopping import Stopping
 from bench.controller.transport import Conversation, Transport
-from bench.errors import BenchError, Interrupted, LabError, rebuilt
+from bench.errors import BenchError, Interrupted, LabError, last_lines, rebuilt
 from bench.wire import codec, record
 from bench.wire.job import Ask, Hold, Job
 from bench.wire.record import End, Record, Reply, Waiting
@@ -22,7 +22,6 @@ from bench.wire.record import End, Record, Reply, Waiting
 END_DEADLINE_S = 10.0
 # So many heartbeats may be missed before the host side takes the connection for gone.
 MISSED_BEATS = 3
-EVIDENCE_LINES = 20
 
 
 class Session:
@@ -128,8 +127,3 @@ class Session:
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(f"host {self.name}: stopped")
-
-
-def last_lines(log: str) -> Sequence[str]:
-    """The end of a log, as evidence."""
-    return log.splitlines()[-EVIDENCE_LINES:]

@@ -10,9 +10,9 @@ from typing import Any, Optional
 
 from bench.host.journal import COMMAND, Entry
 from bench.host.knobs import read_text
-from bench.host.lock import described
 from bench.host.readers import parse_colon_table
 from bench.wire.finding import UNKNOWN, Finding
+from bench.wire.holder import held_by
 from bench.wire.units import MIB
 
 LOW_MEMORY_BYTES = 1024 * MIB
@@ -91,7 +91,7 @@ def in_use(holder: Optional[Mapping[str, Any]], problem: str = "") -> Finding:
     if holder is None:
         return Finding("ok", "host in use", "by nobody")
     advice = "wait for its end; no canary guest was booted, so as not to disturb it"
-    return Finding("warn", "host in use", described(dict(holder)), advice)
+    return Finding("warn", "host in use", held_by(holder), advice)
 
 
 def tuned(entries: Optional[Sequence[Entry]], held: bool, problem: str = "") -> Finding:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from bench.errors import LabError
+from bench.wire.holder import held_by
 
 FILE = "fpr-bench.lock"
 # `holder` takes the lock for an instant, and a new holder needs one to write its name.
@@ -58,16 +59,16 @@ class Lock:
 
 def acquire(owner: str, run: str, path: Optional[Path] = None) -> Lock:
     """Takes the lock. Raises LabError that names the holder, or says why the file cannot be opened."""
-    lock, held_by = attempt(owner, run, path)
+    lock, other = attempt(owner, run, path)
     if lock is None:
-        raise LabError("", f"{described(held_by)}; wait with --wait, or end that run")
+        raise LabError("", f"{held_by(other)}; wait with --wait, or end that run")
     return lock
 
 
 def attempt(owner: str, run: str, path: Optional[Path] = None) -> tuple[Optional[Lock], dict[str, Any]]:
     """The lock, or None and its holder ({} when it left no name). Raises LabError when the file cannot be opened."""
     place = path or default_path()
-    held_by: dict[str, Any] = {}
+    other: dict[str, Any] = {}
     for turn in range(_TRIES):
         if turn:
             time.sleep(_PAUSE_S)
@@ -75,13 +76,13 @@ def attempt(owner: str, run: str, path: Optional[Path] = None) -> tuple[Optional
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            held_by = _content(descriptor)
+            other = _content(descriptor)
             os.close(descriptor)
         else:
             if _still_there(descriptor, place):
                 return _named(descriptor, place, owner, run), {}
             os.close(descriptor)
-    return None, held_by
+    return None, other
 
 
 def holder(path: Optional[Path] = None) -> Optional[dict[str, Any]]:
@@ -98,14 +99,6 @@ def holder(path: Optional[Path] = None) -> Optional[dict[str, Any]]:
         return None
     finally:
         os.close(descriptor)
-
-
-def described(held_by: dict[str, Any]) -> str:
-    """A holder in words."""
-    if not held_by:
-        return "held by somebody who left no name"
-    who = {key: held_by.get(key, "?") for key in ("owner", "run", "since", "pid")}
-    return "held by {owner} for run {run} since {since}, process {pid}".format_map(who)
 
 
 def _named(descriptor: int, path: Path, owner: str, run: str) -> Lock:

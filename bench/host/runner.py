@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from qemu.qmp.error import QMPError
 
+from bench.errors import EVIDENCE_LINES, last_lines
 from bench.host import receive
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.guest import GuestError
@@ -31,7 +32,6 @@ from bench.host.quiet import wait_quiet
 from bench.wire.job import Job
 from bench.wire.record import End, LogPart, Placed, Record, Samples, Started
 
-EVIDENCE_LINES = 20
 LOG_LIMIT_BYTES = 256 << 10
 DYING_S = 1.0
 LAST_WORDS_S = 0.2
@@ -188,7 +188,7 @@ def _send_rest(qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _O
     boot = outcome.boot
     console = _tail(folder / "console")
     evidence = [f"qemu: {line}" for line in list(qemu.log)[-EVIDENCE_LINES:]]
-    evidence += [f"console: {line}" for line in console.splitlines()[-EVIDENCE_LINES:]]
+    evidence += [f"console: {line}" for line in last_lines(console)]
     stats = boot.sampler.stats.as_json() if boot else {}
     facts: dict[str, Any] = {**boot.facts, "events": boot.monitor.events} if boot else {}
     with contextlib.suppress(ConnectionError):

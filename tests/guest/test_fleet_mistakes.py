@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fleetlab import SHORT, Fleet, fleet, left_on, qemus, wait_for
+from fleetlab import SHORT, Fleet, fleet, left_on, qemus
 from nethosts import NetHost
 from sshlab import fingerprint, make_key
+from waiting import wait_for
 
 from bench.controller.cargo import build_cargo
 from bench.controller.fleet import SshTransport

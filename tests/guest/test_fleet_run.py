@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fleetlab import SHORT, Fleet, fleet, left_on, qemus, wait_for
+from fleetlab import SHORT, Fleet, fleet, left_on, qemus
+from waiting import wait_for
 
 pytestmark = pytest.mark.guest
 

@@ -228,7 +228,8 @@ def test_a_host_that_runs_something_else_says_what_that_said(to: Connector, lab:
 def test_a_host_that_waits_for_something_else_is_not_waited_for(
     to: Connector, lab: SshLab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.controller.fleet.SHELL_S", 0.4)
+    # Long enough for a loaded machine to have printed what it asks; the far side never ends by itself.
+    monkeypatch.setattr("bench.controller.fleet.SHELL_S", 5)
     got = lab.folder / "got"
     transport = to.open(lab.server(settings=as_login_shell(f"echo Choose 1 or 2:; cat > {got}")))
     with pytest.raises(LabError) as caught:

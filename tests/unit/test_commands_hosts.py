@@ -23,12 +23,6 @@ from bench.wire.finding import Finding
 from bench.wire.setting import Setting
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which image and bundle are built once for all tests."""
-    return tmp_path_factory.mktemp("built")
-
-
 @pytest.fixture
 def lab(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeLab:
     quicken(monkeypatch, built)

@@ -15,12 +15,6 @@ from bench.errors import InputError, LabError
 from bench.wire.job import Job
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which image and bundle are built once for all tests."""
-    return tmp_path_factory.mktemp("built")
-
-
 @pytest.fixture
 def here(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     quicken(monkeypatch, built)

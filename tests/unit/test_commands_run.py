@@ -25,12 +25,6 @@ from bench.wire.job import Hold, Job
 FIRST, SECOND = "lab1.cycle.b001.none", "lab1.cycle.b001.reporting"
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which image and bundle are built once for all tests."""
-    return tmp_path_factory.mktemp("built")
-
-
 @pytest.fixture
 def here(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Here:
     """Two machines; the page is one word, since it takes seconds to draw."""

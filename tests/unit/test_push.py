@@ -137,3 +137,15 @@ def test_a_folder_that_cannot_be_made_is_the_labs_error_with_advice(files: list[
 
 def test_the_interpreter_here_is_the_default(files: list[Path], tmp_path: Path) -> None:
     assert carry(files, tmp_path / "there").python == ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.mark.parametrize(
+    "told", ['"cache": "x"', '"cache": "/c\\u001b[2J"', '"missing": ["/etc/shadow"]', '"missing": null']
+)
+def test_an_answer_that_the_receiver_never_gives_is_not_believed(told: str, files: list[Path], tmp_path: Path) -> None:
+    answer = '{"cache": "/c", "missing": [], "python": "3.11", ' + told + "}"
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\ncat > /dev/null\n")
+    python.chmod(0o755)
+    with pytest.raises(LabError, match="something else than the receiver of files answers"):
+        carry(files, tmp_path / "there", str(python))

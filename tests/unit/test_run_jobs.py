@@ -351,7 +351,7 @@ def test_a_host_that_somebody_else_holds_is_lost_to_this_run_with_the_holders_na
 def test_waiting_for_a_host_is_said_and_recorded(folder: RunFolder) -> None:
     told = Told()
     boot_all(JOBS[:1], folder, Lab(), told=told, wait=True)
-    assert told.notes == ["waiting: waiting for the host; it is held by ann, run other, since None"]
+    assert told.notes == ["waiting: waiting for the host, held by ann for run other since ?, process ?"]
     assert folder.events()[0]["holder"] == {"owner": "ann", "run": "other"}
 
 

@@ -16,7 +16,7 @@ from bench.controller import session
 from bench.controller.bundle import build_bundle
 from bench.controller.session import Session
 from bench.controller.transport import LocalTransport
-from bench.errors import InputError, Interrupted, LabError, MissingError, parts
+from bench.errors import EVIDENCE_LINES, InputError, Interrupted, LabError, MissingError, parts
 from bench.wire.job import Hold
 from bench.wire.record import End, Held, Hello, LogPart, Record, Released, Waiting
 
@@ -96,7 +96,7 @@ def test_a_host_side_that_dies_midway_is_the_labs_error_with_its_last_words(spea
     with pytest.raises(LabError, match="host lab1: the host side ended without a result") as caught:
         speaker(script).boot(job(), seen.append)
     assert caught.value.evidence[-1] == "out of disk"
-    assert len(caught.value.evidence) == session.EVIDENCE_LINES
+    assert len(caught.value.evidence) == EVIDENCE_LINES
     assert len(seen) == 1
     assert "host.py" in str(caught.value)
 
@@ -280,6 +280,15 @@ def test_a_host_that_somebody_else_holds_is_the_labs_error(speaker: Speaker, tmp
     with pytest.raises(LabError, match="host lab1: held by ann for run 7"):
         speaker(f'say("Reply", error={told!r})').hold(Hold("run", "me"), lambda _: None)
     assert gone_within(pid_of(tmp_path), 0)
+
+
+def test_a_keeper_that_speaks_nonsense_is_shown_with_what_broke(speaker: Speaker) -> None:
+    keeper = speaker('say("Held", settings=[])\nprint("no record")\n').hold(Hold("r", "me"), lambda _: None)
+    end = time.monotonic() + 10
+    while not keeper.gone and time.monotonic() < end:
+        time.sleep(0.01)
+    assert keeper.died().evidence[-1].startswith("the conversation broke: ")
+    keeper.release()
 
 
 def test_a_keeper_that_dies_is_noticed(speaker: Speaker) -> None:
