@@ -8,17 +8,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.wire.metrics import METRICS, Metric
+from bench.wire.metrics_cost import STATES
 from bench.wire.units import show
 
 NOTHING = "–"
 GROUPS = (
     ("Memory on the host", ("residual_bytes", "returned_share", "returned_bytes", "resident_peak_bytes",
-                            "footprint_byte_s", "footprint_guest_share", "stuck_free_bytes")),
+                            "footprint_byte_s", "footprint_guest_share", "held_free_bytes", "stuck_free_bytes",
+                            "below_order_growth_bytes", "filled_resident_bytes", "working_resident_bytes")),
     ("Time until it came back", ("t50_s", "t90_s", "t99_s")),
+    ("Throughput", ("faults_per_s",)),
+    ("A page, by the state it was in", (
+        *(f"{state}_{what}" for what in ("s_per_gib", "p50_s", "p99_s", "p999_s") for state in STATES),
+        "break_even_s", "break_even_swap_share")),
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
-                       "ready_s")),
-    ("The mechanism", ("discarded_bytes", "discards", "discard_gap_bytes")),
+                       "policy_cpu_s", "ready_s")),
+    ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes",
+                       "kept_discarded_share")),
 )  # fmt: skip
 OTHER = "Other"
 VERDICTS = {

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from bench.analysis.analyse import analyse
-from bench.wire.metrics import METRICS
+from bench.wire.metrics import metrics_of
 
 MIB = 2**20
+NAMES = [metric.name for metric in metrics_of("cycle")]
 GUEST_BYTES = 512 * MIB
 TOUCHED_BYTES = 240 * MIB
 WINDOW_S = 8.0
@@ -220,9 +221,9 @@ def _write_boot(root: Path, shape: Shape, arm: str, block: int, order: int, rand
 
 def _columns(values: Sequence[dict[str, float | None]], first: dict[str, float | None] | None) -> dict[str, Any]:
     """One list a metric. What is measured once a boot stands first, even when iteration 0 was a warm-up."""
-    columns: dict[str, Any] = {name: [row[name] for row in values] for name in METRICS}
+    columns: dict[str, Any] = {name: [row[name] for row in values] for name in NAMES}
     if first and values:
-        for name in METRICS:
+        for name in NAMES:
             if name.startswith("first_touch") or name == "ready_s":
                 columns[name][0] = first[name]
     return columns
@@ -340,7 +341,7 @@ def _values(trace: _Trace, reports: bool, number: int, random: np.random.Generat
     for name, p50, p99, p999 in (("first_touch", 19e-6, 74e-6, 310e-6), ("refault", 20e-6, 79e-6, 320e-6)):
         factor = jitter * (slow if name == "refault" else 1.0)
         values.update({f"{name}_p50_s": p50 * factor, f"{name}_p99_s": p99 * factor, f"{name}_p999_s": p999 * factor})
-    return {name: values.get(name) for name in METRICS}
+    return {name: values.get(name) for name in NAMES}
 
 
 def _time_back(trace: _Trace, free: float, returned: float, share: float) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from workloads.cycle import CYCLE
+from workloads.faults import FAULTS
+from workloads.refault import REFAULT
 from workloads.shape import Workload
 
-WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in (CYCLE,)}
+WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in (CYCLE, FAULTS, REFAULT)}

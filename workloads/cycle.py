@@ -6,11 +6,9 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 from __future__ import annotations
 
 from workloads.phases import guest, hold, iterations, policy_start, policy_stop, settle, setup
-from workloads.shape import Around, Parameter, Params, PhaseDict, Workload
+from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
 
 MIB = 1 << 20
-# What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).
-GUEST_OWN_BYTES, GUEST_OWN_SHARE = 128 * MIB, 1 / 64
 REGION, SENTINEL = "work", "sentinel"
 
 _PARAMETERS = (
@@ -18,17 +16,7 @@ _PARAMETERS = (
     Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
     Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
     Parameter("hold_s", "seconds", 1.0, "time between touch and free", 0, 3600),
-    Parameter("settle_min_s", "seconds", 8.0, "shortest wait after the free", 0, 3600),
-    Parameter("settle_max_s", "seconds", 25.0, "longest wait for the plateau after the free", 0, 7200),
-    Parameter(
-        "settle_window_s", "seconds", 4.5, "flat for so long is settled; above two reporting passes of 2 s", 0.5, 600
-    ),
-    Parameter("settle_tolerance", "size", 2 * MIB, "change of residency that still counts as flat", 0, 1 << 40),
-    Parameter(
-        "drain_min_s", "seconds", 5.0, "shortest wait before an iteration, for reports of the boot itself", 0, 3600
-    ),
-    Parameter("drain_max_s", "seconds", 30.0, "longest wait before an iteration", 0, 7200),
-    Parameter("window_s", "seconds", 8.0, "fixed window of the footprint, from the free on", 0.1, 3600),
+    *SETTLING,
     Parameter("sentinel", "size", 32 * MIB, "memory that stays in use and is verified", 1 << 16, 1 << 40),
     Parameter(
         "mapping",
@@ -61,32 +49,17 @@ def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, i
     return (
         (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes)),
         ("sentinel", params["sentinel"]),
-        ("the guest itself", GUEST_OWN_BYTES + int(guest_memory_bytes * GUEST_OWN_SHARE)),
+        *own_needs(guest_memory_bytes),
     )
 
 
 def check(params: Params) -> list[tuple[str, str]]:
     """Values that do not go together."""
-    window, shortest = params["window_s"], params["settle_min_s"]
-    pairs = [
-        (
-            "window_s",
-            window > shortest,
-            f"{window:g} s is longer than settle_min_s ({shortest:g} s); make it at most that",
-        ),
-        *(
-            (
-                f"{name}_max_s",
-                params[f"{name}_max_s"] < least,
-                f"shorter than {key} ({least:g} s); make it at least that",
-            )
-            for name, key in (("settle", "settle_min_s"), ("settle", "settle_window_s"), ("drain", "drain_min_s"))
-            for least in [params[key]]
-        ),
-    ]
+    pairs = wrong_settling(params)
     for name, page in (("sentinel", 1 << 16), ("hole_block", 4096)):
-        pairs.append((name, params[name] % page != 0, f"no multiple of {page // 1024}K; make it one"))
-    return [(name, message) for name, broken, message in pairs if broken]
+        if params[name] % page:
+            pairs.append((name, f"no multiple of {page // 1024}K; make it one"))
+    return pairs
 
 
 def _once(params: Params, around: Around) -> list[PhaseDict]:

@@ -39,6 +39,39 @@ class Around:
     policy: Mapping[str, Any] | None = None
 
 
+# What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).
+GUEST_OWN_BYTES, GUEST_OWN_SHARE = 128 << 20, 1 / 64
+SETTLING = (
+    Parameter("settle_min_s", "seconds", 8.0, "shortest wait after the free", 0, 3600),
+    Parameter("settle_max_s", "seconds", 25.0, "longest wait for the plateau after the free", 0, 7200),
+    Parameter(
+        "settle_window_s", "seconds", 4.5, "flat for so long is settled; above two reporting passes of 2 s", 0.5, 600
+    ),
+    Parameter("settle_tolerance", "size", 2 << 20, "change of residency that still counts as flat", 0, 1 << 40),
+    Parameter(
+        "drain_min_s", "seconds", 5.0, "shortest wait before an iteration, for reports of the boot itself", 0, 3600
+    ),
+    Parameter("drain_max_s", "seconds", 30.0, "longest wait before an iteration", 0, 7200),
+    Parameter("window_s", "seconds", 8.0, "fixed window of the footprint, from the free on", 0.1, 3600),
+)
+
+
+def own_needs(guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
+    """What the guest needs for itself, as a part of `memory_needed`."""
+    return (("the guest itself", GUEST_OWN_BYTES + int(guest_memory_bytes * GUEST_OWN_SHARE)),)
+
+
+def wrong_settling(params: Params) -> list[tuple[str, str]]:
+    """Values of SETTLING that do not go together, for `check`."""
+    window, shortest = params["window_s"], params["settle_min_s"]
+    too_long = f"{window:g} s is longer than settle_min_s ({shortest:g} s); make it at most that"
+    found = [("window_s", too_long)] if window > shortest else []
+    for name, key in (("settle", "settle_min_s"), ("settle", "settle_window_s"), ("drain", "drain_min_s")):
+        if params[f"{name}_max_s"] < params[key]:
+            found.append((f"{name}_max_s", f"shorter than {key} ({params[key]:g} s); make it at least that"))
+    return found
+
+
 def _none(_params: Params, _guest_memory_bytes: int) -> int:
     return 0
 

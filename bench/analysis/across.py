@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.analysis.blocks import Run
 from bench.analysis.combine import Combined, combine
-from bench.analysis.entries import Entry, adjusted, least_blocks
+from bench.analysis.entries import Entry, adjusted, least_blocks, reference_of
 from bench.analysis.headline import amount
 from bench.analysis.verdict import Verdict, decide
 
@@ -47,7 +47,7 @@ def over_hosts(run: Run, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return [
         {
             "cell": pair.cell,
-            "reference": run["reference"],
+            "reference": reference_of(run, pair.arm),
             "arm": pair.arm,
             "hosts": list(pair.hosts),
             "hosts_asked": asked(run, entries),

@@ -15,7 +15,7 @@ from typing import Any
 from bench.analysis import headline, suspicion
 from bench.analysis.across import over_hosts
 from bench.analysis.blocks import Cell, Run
-from bench.analysis.entries import Entry, adjusted, entries, least_blocks
+from bench.analysis.entries import Entry, adjusted, entries, least_blocks, reference_of
 from bench.analysis.values import Boot
 from bench.analysis.verdict import Verdict, decide
 from bench.wire.metrics import METRICS
@@ -41,6 +41,7 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
         "warnings": [asdict(doubt) for doubt in doubts],
         "invalid_boots": _boots_that_are("invalid", boots),
         "failed_boots": _boots_that_are("failed", boots),
+        "skipped": _skipped(boots),
         "verdict": headline.of_run(found, combined, run, boots),
     }
     return {name: _plain(value) for name, value in result.items()}
@@ -67,7 +68,7 @@ def _cell(run: Run, cell: Cell, arm: str, blocks: list[int], metrics: list[dict[
     return {
         "host": cell[0],
         "cell": cell[1],
-        "reference": run["reference"],
+        "reference": reference_of(run, arm),
         "arm": arm,
         "blocks": run.get("blocks", len(blocks)),
         "complete_blocks": blocks,
@@ -119,6 +120,17 @@ def _median(values: Sequence[float | None]) -> float | None:
 
 def _boots_that_are(status: str, boots: Sequence[Boot]) -> list[dict[str, Any]]:
     return [{"boot": b["boot"], "reason": b.get("reason", "")} for b in boots if b.get("status") == status]
+
+
+def _skipped(boots: Sequence[Boot]) -> list[dict[str, Any]]:
+    """What a host, a kernel or a QEMU could not do, once for each arm of a cell."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for boot in boots:
+        if boot.get("status") == "skipped":
+            key = (str(boot["host"]), str(boot["cell"]), str(boot["arm"]))
+            first = dict(zip(("host", "cell", "arm"), key, strict=True))
+            found.setdefault(key, {**first, "reason": boot.get("reason", ""), "boots": 0})["boots"] += 1
+    return list(found.values())
 
 
 def _plain(value: Any) -> Any:

@@ -53,10 +53,20 @@ def cells(boots: Sequence[Boot]) -> list[Cell]:
     return list(dict.fromkeys((str(boot["host"]), str(boot["cell"])) for boot in boots))
 
 
-def complete_blocks(run: Run, boots: Sequence[Boot], cell: Cell) -> list[int]:
-    """Blocks in which every arm of the run has a boot that counts, rising."""
+def arms_of(run: Run, boots: Sequence[Boot], cell: Cell) -> list[str]:
+    """The arms that a cell should have, in the run's order: not those that its host can do nothing with (skipped)."""
+    statuses: dict[str, set[str]] = {}
+    for boot in boots:
+        if (boot["host"], boot["cell"]) == cell:
+            statuses.setdefault(str(boot["arm"]), set()).add(str(boot.get("status")))
+    limited = (run.get("cell_arms") or {}).get(cell[1]) or run["arms"]
+    return [str(arm) for arm in run["arms"] if arm in limited and statuses.get(str(arm)) != {"skipped"}]
+
+
+def complete_blocks(run: Run, boots: Sequence[Boot], cell: Cell, pair: Sequence[str] = ()) -> list[int]:
+    """Blocks in which both arms of a pair have a boot that counts, rising; without a pair: every arm of the cell."""
     good = chosen(boots, run.get("accel"))
-    arms = [str(arm) for arm in run["arms"]]
+    arms = pair or arms_of(run, boots, cell)
     seen = sorted({block for host, name, _, block in good if (host, name) == cell})
     return [block for block in seen if all((*cell, arm, block) in good for arm in arms)]
 

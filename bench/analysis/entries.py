@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis.blocks import Cell, Run, by_block, cells, chosen, complete_blocks
+from bench.analysis.blocks import Cell, Run, arms_of, by_block, cells, chosen, complete_blocks
 from bench.analysis.compare import Comparison, compare
+from bench.analysis.summary import workload_of
 from bench.analysis.values import Boot, number
 from bench.analysis.verdict import default_margin, holm
-from bench.wire.metrics import METRICS, Metric
+from bench.wire.metrics import Metric, metrics_of
 
 DEFAULT_MIN_BLOCKS = 3
 
@@ -30,13 +31,27 @@ class Entry:
 
 
 def entries(run: Run, boots: Sequence[Boot]) -> list[Entry]:
-    """By cell, arm and metric: all of METRICS, with the plan's margins or the default ones."""
-    return [entry for cell in cells(boots) for arm in other_arms(run) for entry in _entries(run, boots, cell, arm)]
+    """By cell, arm and metric: all of the cell's workload, with the plan's margins or the default ones.
+
+    An arm that the host skipped, or that the cell does not have, is compared with nothing.
+    """
+    found = []
+    for cell in cells(boots):
+        here = arms_of(run, boots, cell)
+        pairs = [arm for arm in other_arms(run) if arm in here and reference_of(run, arm) in here]
+        found += [entry for arm in pairs for entry in _entries(run, boots, cell, arm)]
+    return found
 
 
 def other_arms(run: Run) -> list[str]:
-    """The arms that are compared with the reference."""
-    return [str(arm) for arm in run["arms"] if arm != run["reference"]]
+    """The arms that are compared with another one."""
+    return [str(arm) for arm in run["arms"] if arm != reference_of(run, str(arm))]
+
+
+def reference_of(run: Run, arm: str) -> str:
+    """The arm that this one is compared with: its own, or the run's; an arm that others name is its own."""
+    against = run.get("against") or {}
+    return str(against.get(arm) or (arm if arm in against.values() else run["reference"]))
 
 
 def least_blocks(run: Run) -> int:
@@ -55,12 +70,13 @@ def adjusted(p_values: Sequence[float | None], blocking: Sequence[bool]) -> list
 
 
 def _entries(run: Run, boots: Sequence[Boot], cell: Cell, arm: str) -> list[Entry]:
-    good, blocks = chosen(boots, run.get("accel")), complete_blocks(run, boots, cell)
+    good, reference = chosen(boots, run.get("accel")), reference_of(run, arm)
+    blocks = complete_blocks(run, boots, cell, (reference, arm))
     found = []
-    for metric in METRICS.values():
+    for metric in metrics_of(next(workload_of(boot) for boot in boots if (boot["host"], boot["cell"]) == cell)):
         rule = (run.get("metrics") or {}).get(metric.name)
         margin = number((rule or {}).get("margin"))
-        a, b = (by_block(good, cell, name, blocks, metric.name) for name in (str(run["reference"]), arm))
+        a, b = (by_block(good, cell, name, blocks, metric.name) for name in (reference, arm))
         found.append(
             Entry(
                 cell,

@@ -12,19 +12,27 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis import values_cost
 from bench.analysis.doubts import Doubt
 from bench.analysis.series import curves
-from bench.analysis.values import EXPECTED, HOW, Boot, Iteration, Missing, number
-from bench.wire.metrics import METRICS
+from bench.analysis.values import EXPECTED, Boot, Iteration, Missing, number
+from bench.analysis.values import HOW as CYCLE_HOW
+from bench.wire.metrics import METRICS, metrics_of
 
 Values = dict[str, list[float | None]]
+HOW = {**CYCLE_HOW, **values_cost.HOW}
 # Facts of the boot, not of an iteration: the first touch happens once, before any warm-up could warm anything.
-ONCE = tuple(name for name in METRICS if name == "ready_s" or name.startswith("first_touch_"))
+ONCE = tuple(
+    name for name in METRICS if name in ("ready_s", "filled_resident_bytes") or name.startswith("first_touch_")
+)
+# Of boots from before there were other workloads.
+DEFAULT_WORKLOAD = "cycle"
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One boot. values, warmups: every name of METRICS, one entry per counted (or warm-up) iteration, None if not had.
+    """One boot. values, warmups: every metric of its workload, an entry per counted (or warm-up) iteration, None if
+    not had.
 
     Once-per-boot metrics (ONCE) stand first in `values` even when iteration 0 is a warm-up, and are None elsewhere.
     """
@@ -35,25 +43,31 @@ class Summary:
 
 
 def summarise(boot: Boot, series: pd.DataFrame) -> Summary:
-    """Every metric of METRICS for each iteration of a boot line (docs/metrics.md). Never raises for missing data."""
+    """Every metric of its workload for each iteration of a boot line. Never raises for missing data."""
+    names = [metric.name for metric in metrics_of(workload_of(boot))]
     lines = curves(series)
     reasons: dict[tuple[str, str], list[str]] = {}
-    values: Values = {name: [] for name in METRICS}
-    warmups: Values = {name: [] for name in METRICS}
+    values: Values = {name: [] for name in names}
+    warmups: Values = {name: [] for name in names}
     iterations = phases_by_iteration(boot)
     for index, phases in sorted(iterations.items()):
         iteration = Iteration(boot, phases, lines)
         target = warmups if is_warmup(phases) else values
-        for name in METRICS:
+        for name in names:
             target[name].append(None if name in ONCE else _value(name, iteration, f"iteration {index}", reasons))
     first = Iteration(boot, iterations.get(0, {}), lines)
     for name in ONCE:
-        if values[name]:
+        if values.get(name):
             values[name][0] = _value(name, first, "this boot", reasons)
-    doubts = [Doubt("not-measured", f"{where}: {why} ({', '.join(names)})") for (where, why), names in reasons.items()]
+    doubts = [Doubt("not-measured", f"{where}: {why} ({', '.join(lost)})") for (where, why), lost in reasons.items()]
     if not any(values.values()):
         doubts.append(Doubt("no-iteration", "the boot has no counted iteration"))
     return Summary(values, warmups, tuple(doubts))
+
+
+def workload_of(boot: Boot) -> str:
+    """The workload of a boot line."""
+    return str(boot.get("workload") or DEFAULT_WORKLOAD)
 
 
 def boot_value(values: Sequence[float | None]) -> float | None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.analysis.doubts import Doubt
 from bench.analysis.series import NO_CURVE, Curve, curves
-from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
+from bench.analysis.summary import Summary, is_warmup, phases_by_iteration, workload_of
 from bench.analysis.values import DISCARD, RAM, Boot, number
 from bench.wire.units import show_bytes
 
@@ -20,25 +20,35 @@ REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio
 MOST_MISSED_SHARE = 0.10
 LONGEST_GAP_S = 1.0
 MOST_CLOCK_ERROR_S = 0.25
-_MEASURED = ("touch", "hold", "verify", "free", "settle", "retouch")
+_MEASURED = {
+    "cycle": ("touch", "hold", "verify", "free", "settle", "retouch"),
+    "faults": ("fill-settle", "faults"),
+    "refault": ("fresh", "kept", "free", "settle", "reported", "swapped"),
+}
+# Where discards must be seen in an arm that reports: from the start of the first to the end of the second.
+_PROOF = {
+    "cycle": ("free", "settle"),
+    "faults": ("fill-free", "fill-settle"),
+    "refault": ("free", "settle"),
+}
 
 Problem = tuple[str, list[str]]  # reason, evidence
 
 
-def judge(boot: Boot, series: pd.DataFrame, summary: Summary) -> tuple[str, str, list[str]]:
+def judge(boot: Boot, series: pd.DataFrame) -> tuple[str, str, list[str]]:
     """(status, reason, evidence) of one boot line; status is "ok", "invalid" or "failed".
 
     What the host side ended with is kept where it is not "ok": nothing was measured then. Otherwise the first problem
     is the reason; evidence holds that of all problems, other reasons included.
     """
-    if boot.get("status") in ("failed", "invalid"):
+    if boot.get("status") in ("failed", "invalid", "skipped"):
         return str(boot["status"]), str(boot.get("reason", "")), [str(line) for line in boot.get("evidence") or []]
     lines = curves(series)
     problems = [
         *_pattern(boot),
         *_sampler(boot, lines.get(RAM, NO_CURVE)),
         *_clock(boot),
-        *(_mechanism_seen(boot, lines, summary) if boot.get("must_discard") else _mechanism_absent(boot, lines)),
+        *(_mechanism_seen(boot, lines) if boot.get("must_discard") else _mechanism_absent(boot, lines)),
     ]
     if not problems:
         return "ok", "", []
@@ -119,7 +129,7 @@ def _gaps(boot: Boot, ram: Curve) -> list[tuple[float, str]]:
     found = []
     for phase in boot.get("phases") or []:
         start, end = number(phase.get("start_s")), number(phase.get("end_s"))
-        if phase.get("name") in _MEASURED and start is not None and end is not None:
+        if phase.get("name") in _MEASURED[workload_of(boot)] and start is not None and end is not None:
             found.append((ram.largest_gap(start, end), f"phase {phase['name']} of iteration {phase.get('iteration')}"))
     return found
 
@@ -157,11 +167,22 @@ def _facts(boot: Boot, lines: dict[str, Curve]) -> list[str]:
     return facts
 
 
-def _mechanism_seen(boot: Boot, lines: dict[str, Curve], summary: Summary) -> list[Problem]:
+def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[float]:
+    """Bytes discarded between a free and the end of its settle phase, each time that both happened."""
+    first, last = _PROOF[workload_of(boot)]
+    found = []
+    for phases in phases_by_iteration(boot).values():
+        start = number(phases.get(first, {}).get("start_s"))
+        end = number(phases.get(last, {}).get("end_s"))
+        if start is not None and end is not None and len(lines.get(RAM, NO_CURVE)):
+            found.append(float(lines.get(DISCARD, NO_CURVE).between(start, end).v.sum()))
+    return found
+
+
+def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
     if not _negotiated(boot):
         return [("mechanism not seen: reporting was not negotiated", _facts(boot, lines))]
-    each = [*summary.warmups["discarded_bytes"], *summary.values["discarded_bytes"]]
-    known = [value for value in each if value is not None]
+    known = _proofs(boot, lines)
     if not known:
         return [("mechanism not seen: discards were not measured", _facts(boot, lines))]
     if min(known) > 0:

@@ -26,8 +26,11 @@ _QUANTILES = {"t50_s": 0.5, "t90_s": 0.9, "t99_s": 0.99}
 _LATENCIES = {"p50_s": "p50_ns", "p99_s": "p99_ns", "p999_s": "p999_ns"}
 _LITTLE = "too little came back for a time"
 _NO_ORDER = "reporting is not registered"
+_NO_DISCARD = "nothing was discarded"
+_NO_POLICY = "the arm has no loop in the guest"
+NOT_ASKED = "the plan did not ask for it"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
-EXPECTED = (_LITTLE, _NO_ORDER)
+EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NOT_ASKED)
 
 
 class Missing(Exception):  # noqa: N818 - caught by `summary`; a missing value is nobody's error
@@ -154,7 +157,7 @@ def _footprint_share(it: Iteration) -> float:
     return _footprint(it) / (memory * (end - start))
 
 
-def _seconds_per_gib(phase: str) -> Callable[[Iteration], float]:
+def seconds_per_gib(phase: str) -> Callable[[Iteration], float]:
     def value(it: Iteration) -> float:
         size = it.result(phase, "bytes")
         if size <= 0:
@@ -164,7 +167,7 @@ def _seconds_per_gib(phase: str) -> Callable[[Iteration], float]:
     return value
 
 
-def _latency(phase: str, key: str) -> Callable[[Iteration], float]:
+def latency(phase: str, key: str) -> Callable[[Iteration], float]:
     return lambda it: it.result(phase, key) / 1e9
 
 
@@ -191,10 +194,23 @@ def _cpu(it: Iteration) -> float:
     return total
 
 
-def _stuck(it: Iteration) -> float:
-    if it.phase("snapshot").get("result", {}).get("below_order_bytes") is None:
+def _stuck(it: Iteration, phase: str = "snapshot") -> float:
+    if it.phase(phase).get("result", {}).get("below_order_bytes") is None:
         raise Missing(_NO_ORDER)
-    return it.result("snapshot", "below_order_bytes")
+    return it.result(phase, "below_order_bytes")
+
+
+def _discard_mean(it: Iteration) -> float:
+    found = discards(it)
+    if len(found) == 0:
+        raise Missing(_NO_DISCARD)
+    return float(found.v.mean())
+
+
+def _policy_cpu(it: Iteration) -> float:
+    if not it.boot.get("policy"):
+        raise Missing(_NO_POLICY)
+    return it.result("policy-end", "cpu_ns") / 1e9
 
 
 def _ready(it: Iteration) -> float:
@@ -212,15 +228,19 @@ HOW: dict[str, Callable[[Iteration], float]] = {
     **{name: _time_to(share) for name, share in _QUANTILES.items()},
     "footprint_byte_s": _footprint,
     "footprint_guest_share": _footprint_share,
-    "first_touch_s_per_gib": _seconds_per_gib("touch"),
-    **{f"first_touch_{name}": _latency("touch", key) for name, key in _LATENCIES.items()},
-    "refault_s_per_gib": _seconds_per_gib("retouch"),
-    **{f"refault_{name}": _latency("retouch", key) for name, key in _LATENCIES.items()},
-    "free_s_per_gib": _seconds_per_gib("free"),
+    "first_touch_s_per_gib": seconds_per_gib("touch"),
+    **{f"first_touch_{name}": latency("touch", key) for name, key in _LATENCIES.items()},
+    "refault_s_per_gib": seconds_per_gib("retouch"),
+    **{f"refault_{name}": latency("retouch", key) for name, key in _LATENCIES.items()},
+    "free_s_per_gib": seconds_per_gib("free"),
     "discarded_bytes": _discarded,
     "discards": lambda it: float(len(discards(it))),
     "discard_gap_bytes": lambda it: _discarded(it) - _returned(it),
     "qemu_cpu_s": _cpu,
     "stuck_free_bytes": _stuck,
     "ready_s": _ready,
+    "held_free_bytes": lambda it: it.result("free", "bytes") - _returned(it),
+    "below_order_growth_bytes": lambda it: _stuck(it) - _stuck(it, "snapshot-before"),
+    "discard_mean_bytes": _discard_mean,
+    "policy_cpu_s": _policy_cpu,
 }

@@ -61,7 +61,7 @@ class Collected:
         boot = self._facts(window_s)
         series = frame(self.rows)
         summary = summarise(boot, series)
-        status, reason, evidence = judge(boot, series, summary)
+        status, reason, evidence = judge(boot, series)
         boot.update(
             status=status,
             reason=reason,

@@ -14,8 +14,9 @@ from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
 from bench.controller.quantities import Name, Size, read_share, read_size
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
-from bench.wire.metrics import METRICS, Metric
+from bench.wire.metrics import METRICS, Metric, metrics_of
 from bench.wire.units import MIB
+from workloads.catalog import WORKLOADS
 
 SMALLEST_GUEST_BYTES = 256 * MIB
 # Keys whose value in a file is that of the plan.
@@ -197,12 +198,14 @@ def _index(document: Document, cell: Cell) -> int:
 
 def _metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]]:
     entries = document.value.get("metrics")
+    given = _given(document)
     found: dict[str, Interest] = {}
     problems: list[Problem] = []
     for name in entries if isinstance(entries, dict) else ():
         path: KeyPath = ("metrics", name)
-        if name not in METRICS:
-            problems.append(document.problem(path, f"unknown metric; {valid_names(name, list(METRICS))}"))
+        if name not in given:
+            what = "no workload of this plan gives it" if name in METRICS else "unknown metric"
+            problems.append(document.problem(path, f"{what}; {valid_names(name, given)}"))
             continue
         model, wrong = check(document, MetricModel, path)
         problems += wrong
@@ -212,6 +215,15 @@ def _metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]]:
             except ValueError as error:
                 problems.append(document.problem((*path, "margin"), str(error)))
     return found, problems
+
+
+def _given(document: Document) -> list[str]:
+    """Names of the metrics that the plan's workloads give; all of them while none of these is known."""
+    entries = document.value.get("workloads")
+    kinds = [entry.get("workload") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    known = [kind for kind in kinds if isinstance(kind, str) and kind in WORKLOADS]
+    by_plan = {metric.name for kind in known for metric in metrics_of(kind)}
+    return [name for name in METRICS if name in by_plan or not known]
 
 
 def _margin(metric: Metric, given: Any) -> float:

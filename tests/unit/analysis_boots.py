@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import HealthCheck, settings
 
 from bench.analysis.series import frame
-from bench.wire.metrics import METRICS, Metric
+from bench.wire.metrics import Metric, metrics_of
 from bench.wire.record import Row
 from bench.wire.units import GIB, MIB
 
@@ -41,6 +41,7 @@ def iteration_phases(index: int, origin_s: float, warmup: bool = False) -> list[
         ("touch", TOUCH, 2.0, touched),
         ("hold", 2.0, 4.0, {}),
         ("verify", 4.0, 4.5, {"bad_pages": 0, "first_bad": None}),
+        ("snapshot-before", 4.5, 4.6, {"below_order_bytes": MIB}),
         ("free", FREE, SETTLE, {"ns": 5 * 10**8, "bytes": FREED}),
         ("settle", SETTLE, SETTLE_END, {"settled": True}),
         ("snapshot", SETTLE_END, 25.6, {"below_order_bytes": 3 * MIB}),
@@ -111,7 +112,7 @@ def measured(arm: str, block: int, values: dict[str, Sequence[float | None]], **
     """A boot line with given values, as analyse() reads it: all other metrics have no value."""
     order = more.pop("order", 0)
     line = boot(reporting=arm == "reporting", phases=[], arm=arm, block=block, order=order)
-    every: dict[str, list[float | None]] = {name: [None] for name in METRICS}
+    every: dict[str, list[float | None]] = {metric.name: [None] for metric in metrics_of("cycle")}
     line |= {"boot": f"local.cycle.b{block:03d}.{arm}", "values": every | {k: list(v) for k, v in values.items()}}
     return {**line, **more}
 

@@ -15,11 +15,14 @@ from bench.analysis.analyse import analyse
 from bench.analysis.blocks import boot_values, chosen, complete_blocks
 from bench.analysis.tables import verdict_table
 from bench.analysis.verdict import WORDS
-from bench.wire.metrics import METRICS
+from bench.wire.metrics import metrics_of
 from bench.wire.units import MIB
 
 CELL = ("local", "cycle")
-TOP_KEYS = ["schema", "accel", "marked", "cells", "combined", "warnings", "invalid_boots", "failed_boots", "verdict"]
+TOP_KEYS = [
+    *("schema", "accel", "marked", "cells", "combined", "warnings"),
+    *("invalid_boots", "failed_boots", "skipped", "verdict"),
+]
 FIGURES = {"reference_value", "value", "effect", "low", "high", "p", "p_holm", "n", "hodges_lehmann"}
 METRIC_KEYS = {"metric", "unit", "kind", "direction", "margin", "verdict", "why", "time_like", "blocking"} | FIGURES
 
@@ -62,7 +65,7 @@ def test_the_analysis_has_the_agreed_shape_and_is_plain_json() -> None:
         "blocks": 3,
         "complete_blocks": [1, 2, 3],
     }
-    assert [item["metric"] for item in cell["metrics"]] == list(METRICS)
+    assert [item["metric"] for item in cell["metrics"]] == [metric.name for metric in metrics_of("cycle")]
     assert all(set(item) >= METRIC_KEYS | {"reference_blocks", "arm_blocks"} for item in cell["metrics"])
 
 
@@ -135,6 +138,43 @@ def test_a_block_with_a_missing_arm_is_incomplete_for_every_arm() -> None:
         ("idle-balloon", 2): False,
         ("reporting", 1): True,
     }
+
+
+def test_an_arm_whose_boot_is_missing_takes_its_block_from_no_other_pair() -> None:
+    boots = [measured(arm, block, {}) for block in (1, 2) for arm in ("none", "idle-balloon", "reporting")]
+    boots[-1]["status"] = "invalid"
+    found = analyse(run(2, arms=("none", "idle-balloon", "reporting")), boots)["cells"]
+    assert {cell["arm"]: cell["complete_blocks"] for cell in found} == {"idle-balloon": [1, 2], "reporting": [1]}
+
+
+def test_what_a_host_cannot_do_is_listed_and_compared_with_nothing() -> None:
+    plan = run(2, arms=("none", "reporting", "reporting-damon"))
+    lacking = {"status": "skipped", "reason": "this kernel has no DAMON_RECLAIM"}
+    boots = good_run(2) + [measured("reporting-damon", block, {}, **lacking) for block in (1, 2)]
+    analysis = analyse(plan, boots)
+    assert [cell["arm"] for cell in analysis["cells"]] == ["reporting"]
+    assert analysis["skipped"] == [
+        {"host": "local", "cell": "cycle", "arm": "reporting-damon", "reason": lacking["reason"], "boots": 2}
+    ]
+    assert complete_blocks(plan, boots, CELL) == [1, 2]
+    assert all(item.complete for item in boot_values(plan, boots))
+
+
+def test_an_arm_may_be_compared_with_another_one_than_the_runs_reference() -> None:
+    plan = run(2, arms=("none", "reporting", "none-file", "reporting-file")) | {
+        "against": {"reporting-file": "none-file"}
+    }
+    boots = [
+        measured(arm, block, {"residual_bytes": [(200 + index) * MIB]})
+        for block in (1, 2)
+        for index, arm in enumerate(plan["arms"])
+    ]
+    found = analyse(plan, boots)["cells"]
+    assert [(cell["arm"], cell["reference"]) for cell in found] == [
+        ("reporting", "none"),
+        ("reporting-file", "none-file"),
+    ]
+    assert of(analyse(plan, boots), cell=1)["reference_value"] == 202 * MIB
 
 
 def test_an_arm_that_is_always_invalid_leaves_no_verdict_and_is_named() -> None:

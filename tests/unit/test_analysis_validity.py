@@ -15,7 +15,7 @@ from bench.wire.units import MIB
 
 
 def judged(line: dict[str, Any], series: pd.DataFrame) -> tuple[str, str, str]:
-    status, reason, evidence = judge(line, series, summarise(line, series))
+    status, reason, evidence = judge(line, series)
     return status, reason, "\n".join(evidence)
 
 

@@ -112,7 +112,7 @@ def test_a_value_is_shown_in_its_metrics_unit(value: float, unit: str, text: str
 
 def test_every_metric_has_a_unit_that_can_be_shown_and_known_words() -> None:
     units = {metric.unit for metric in METRICS.values()}
-    assert units <= {"byte", "second", "byte-second", "second/GiB", "share", "count"}
+    assert units <= {"byte", "second", "byte-second", "second/GiB", "share", "count", "count/second"}
     assert {metric.direction for metric in METRICS.values()} <= {"lower", "higher", "none"}
     assert {metric.kind for metric in METRICS.values()} <= {"ratio", "difference", "exact"}
 

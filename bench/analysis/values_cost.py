@@ -1,0 +1,86 @@
+"""How the metrics of `faults` and `refault` are read from phases and curves. docs/metrics.md has the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.analysis.series import NO_CURVE
+from bench.analysis.values import DISCARD, NOT_ASKED, Iteration, Missing, latency, seconds_per_gib
+from bench.wire.metrics_cost import STATES
+from bench.wire.units import GIB
+
+# So long an idle time makes the extra cost of wanting the memory again this share of it.
+BREAK_EVEN_SHARE = 0.01
+_KEYS = {"p50": "p50_ns", "p99": "p99_ns", "p999": "p999_ns"}
+
+
+def _filled(it: Iteration) -> float:
+    if "fill" not in it.phases:
+        raise Missing(NOT_ASKED)
+    value = it.ram().at(it.moment("fill", "end_s"))
+    if value is None:
+        raise Missing("no sample before the end of the fill")
+    return value
+
+
+def _working(it: Iteration) -> float:
+    start, end = it.moment("faults", "start_s"), it.moment("faults", "end_s")
+    area = it.ram().integral(start, end)
+    if area is None or end <= start:
+        raise Missing("the series does not cover phase faults")
+    return area / (end - start)
+
+
+def _asked(name: str, value: Callable[[Iteration], float]) -> Callable[[Iteration], float]:
+    """The touch of one state; pages are swapped out only where plan and host allow it."""
+
+    def of(it: Iteration) -> float:
+        if name == "swapped":
+            if "pageout" not in it.phases:
+                raise Missing(NOT_ASKED)
+            skipped = it.phase("pageout").get("result", {}).get("skipped")
+            if skipped:
+                raise Missing(f"nothing was swapped out: {skipped}")
+        return value(it)
+
+    return of
+
+
+def _cost(state: str) -> Callable[[Iteration], float]:
+    return _asked(state, seconds_per_gib(state))
+
+
+def _kept_discarded(it: Iteration) -> float:
+    it.ram()  # without residency nothing was sampled
+    seen = it.curves.get(DISCARD, NO_CURVE).between(it.moment("free-kept", "start_s"), it.moment("kept", "end_s"))
+    freed = it.result("free-kept", "bytes")
+    if freed <= 0:
+        raise Missing("nothing was freed")
+    return float(seen.v.sum()) / freed
+
+
+def _break_even(it: Iteration) -> float:
+    extra = (_cost("reported")(it) - _cost("kept")(it)) * it.result("reported", "bytes") / GIB
+    if extra <= 0:
+        raise Missing("touching what was reported cost nothing more")
+    return extra / BREAK_EVEN_SHARE
+
+
+def _break_even_swap(it: Iteration) -> float:
+    kept = _cost("kept")(it)
+    dearer = _cost("swapped")(it) - kept
+    if dearer <= 0:
+        raise Missing("touching what was swapped out cost nothing more")
+    return (_cost("reported")(it) - kept) / dearer
+
+
+HOW: dict[str, Callable[[Iteration], float]] = {
+    "faults_per_s": lambda it: it.result("faults", "per_second"),
+    "filled_resident_bytes": _filled,
+    "working_resident_bytes": _working,
+    **{f"{state}_s_per_gib": _cost(state) for state in STATES},
+    **{f"{state}_{name}_s": _asked(state, latency(state, key)) for state in STATES for name, key in _KEYS.items()},
+    "kept_discarded_share": _kept_discarded,
+    "break_even_s": _break_even,
+    "break_even_swap_share": _break_even_swap,
+}

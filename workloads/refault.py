@@ -1,0 +1,81 @@
+"""Workload `refault`: what does touching a page cost, by the state it is in?
+
+The same memory is touched when it was never touched before, right after it was freed (not reported yet), after it was
+freed, reported and discarded, and, where the host can swap, after the host swapped it out.
+"""
+
+from __future__ import annotations
+
+from workloads.phases import guest, host, iterations, settle, setup
+from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+
+MIB = 1 << 20
+REGION = "work"
+
+_PARAMETERS = (
+    Parameter("touch", "share", 0.4, "share of the guest's memory that is touched", 0.01, 0.98),
+    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    Parameter("swap", "choice", "off", "also touch what the host swapped out", choices=("on", "off")),
+    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
+    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *SETTLING,
+)
+
+
+def touched_bytes(params: Params, guest_memory_bytes: int) -> int:
+    """The touched share in bytes, whole 2 MiB blocks, at least one."""
+    return max(2 * MIB, int(params["touch"] * guest_memory_bytes) // (2 * MIB) * 2 * MIB)
+
+
+def script(params: Params, around: Around) -> list[PhaseDict]:
+    """The phases of one boot. Only the first iteration's `fresh` is of memory that nobody touched before."""
+    size = touched_bytes(params, around.memory_bytes)
+    return iterations(setup(around), _iteration(params, size), params)
+
+
+def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
+    """Touched memory and the guest's own needs, bytes."""
+    touched = (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes))
+    return (touched, *own_needs(guest_memory_bytes))
+
+
+def check(params: Params) -> list[tuple[str, str]]:
+    """Values that do not go together."""
+    return wrong_settling(params)
+
+
+def _iteration(params: Params, size: int) -> list[PhaseDict]:
+    mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
+    touch = {"region": REGION, "mode": "write", "histogram": True}
+    release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
+    swapped = [
+        host("pageout", "pageout"),
+        guest("swapped", "touch", **touch),
+        guest("verify-swapped", "verify", region=REGION, extent="word"),
+    ]
+    return [
+        settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
+        guest("map", "map", **mapping),
+        guest("fresh", "touch", **touch),
+        guest("free-kept", "release", **release),
+        guest("map-kept", "map", **mapping),
+        guest("kept", "touch", **touch),
+        guest("free", "release", **release),
+        settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        guest("map-reported", "map", **mapping),
+        guest("reported", "touch", **touch),
+        guest("verify", "verify", region=REGION, extent="word"),
+        *(swapped if params["swap"] == "on" else []),
+        guest("free-end", "release", **release),
+    ]
+
+
+REFAULT = Workload(
+    name="refault",
+    summary="touch the same memory when it is new, just freed, reported, and swapped out by the host",
+    parameters=_PARAMETERS,
+    script=script,
+    memory_needed=memory_needed,
+    check=check,
+    swap_bytes=lambda params, memory: touched_bytes(params, memory) if params["swap"] == "on" else 0,
+)
