@@ -207,6 +207,20 @@ def report_command(run: Path) -> None:
     click.echo(report(run))
 
 
+@cli.command(
+    "compare",
+    epilog="\b\nExamples:\n  bench compare results/20260101-120000-quick\n"
+    "  bench compare results/20260101-120000-overhead --format lkml > table.txt",
+)
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["text", "lkml", "json"]), default="text", show_default=True)
+def compare_command(run: Path, form: str) -> None:
+    """Compare the arms of RUN: as a table, as text for a mail (75 columns), or for programs."""
+    from bench.commands.reporting import compare
+
+    click.echo(compare(run, form), nl=False)
+
+
 def _add_memtouch() -> None:
     from workloads.memtouch.cli import memtouch
 

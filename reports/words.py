@@ -25,7 +25,7 @@ GROUPS = (
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
                        "policy_cpu_s", "ready_s")),
     ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes",
-                       "kept_discarded_share")),
+                       "kept_discarded_share", "verified_bytes", "churn_cycles")),
 )  # fmt: skip
 OTHER = "Other"
 VERDICTS = {

@@ -68,6 +68,8 @@ def answer(line: bytes, operations: Mapping[str, Operation]) -> bytes:
         result = operations[name](**request.get("args", {}))
         end = time.monotonic_ns()
         return message({"id": number, "ok": True, "start_ns": start, "end_ns": end, "result": result})
+    except guestos.Unsupported as lacking:
+        return message({"id": number, "ok": False, "unsupported": True, "error": str(lacking)})
     except Exception as error:  # noqa: BLE001 - the agent outlives every bad request
         import traceback
 

@@ -5,7 +5,7 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 
 from __future__ import annotations
 
-from workloads.phases import guest, hold, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
 from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
 
 MIB = 1 << 20
@@ -17,6 +17,14 @@ _PARAMETERS = (
     Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
     Parameter("hold_s", "seconds", 1.0, "time between touch and free", 0, 3600),
     *SETTLING,
+    Parameter(
+        "proof",
+        "size",
+        0,
+        "memory touched and freed first, to see reporting work where the free itself can report nothing",
+        0,
+        1 << 40,
+    ),
     Parameter("sentinel", "size", 32 * MIB, "memory that stays in use and is verified", 1 << 16, 1 << 40),
     Parameter(
         "mapping",
@@ -66,6 +74,7 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
     region = {"region": SENTINEL, "bytes": params["sentinel"], "mapping": "anonymous", "thp": "system"}
     return [
         *setup(around),
+        *(proof(params, params["proof"]) if params["proof"] else []),
         guest("sentinel", "map", **region),
         guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
     ]

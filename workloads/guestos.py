@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PORT_NAME = "bench.agent"
 BALLOON = 5  # VIRTIO_ID_BALLOON, include/uapi/linux/virtio_ids.h
+POISON_BIT = 4  # VIRTIO_BALLOON_F_PAGE_POISON, the same file
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, include/uapi/linux/virtio_balloon.h
 _MOUNTS = (
     ("proc", "/proc", ""),
@@ -28,12 +29,23 @@ _MOUNTS = (
 _REPORTING_ORDER = "sys/module/page_reporting/parameters/page_reporting_order"
 
 
+class Unsupported(Exception):  # noqa: N818 - no error: the kernel is what it is
+    """This guest's kernel lacks what was asked for; the text says what."""
+
+
 def mount_all() -> None:
     """Mounts what agent and memtouch need. Raises OSError."""
+    for kind, target, options in _MOUNTS:
+        mount(kind, target, options)
+
+
+def mount(kind: str, target: str, options: str = "") -> None:
+    """Mounts a file system of the kernel's own; the folder is made where it is missing. Raises OSError."""
     from workloads._libc import lib
 
-    for kind, target, options in _MOUNTS:
-        _check(lib.libc_mount(kind.encode(), target.encode(), kind.encode(), options.encode()), f"mount {target}")
+    if not os.path.isdir(target):  # noqa: PTH112
+        os.mkdir(target)  # noqa: PTH102
+    _check(lib.libc_mount(kind.encode(), target.encode(), kind.encode(), options.encode()), f"mount {target}")
 
 
 def load_modules(folder: str = "/modules") -> list[str]:
@@ -100,6 +112,7 @@ def facts(root: str = "/") -> dict[str, Any]:
         "balloon_features": balloon_features(root),
         "page_reporting_order": page_reporting_order(root),
         "thp_enabled": thp_enabled(root),
+        "page_poison": page_poison(root),
         "monotonic_ns": time.monotonic_ns(),
         "uptime_s": float((_text(f"{root}/proc/uptime") or "0").split()[0]),
         "python": sys.version.split()[0],
@@ -159,6 +172,40 @@ def thp_enabled(root: str = "/") -> str | None:
     """The word in brackets of transparent_hugepage/enabled; None when the kernel has none."""
     text = _text(f"{root}/sys/kernel/mm/transparent_hugepage/enabled")
     return text.partition("[")[2].partition("]")[0] if text else None
+
+
+def compact(root: str = "/") -> None:
+    """Compacts all zones (Documentation/admin-guide/sysctl/vm.rst, compact_memory). Raises Unsupported, OSError."""
+    path = f"{root}/proc/sys/vm/compact_memory"
+    if not os.path.exists(path):  # noqa: PTH110
+        raise Unsupported("this kernel has no memory compaction (CONFIG_COMPACTION)")
+    with open(path, "w") as stream:
+        stream.write("1")
+
+
+def physical_address(address: int, pagemap: str = "/proc/self/pagemap") -> int:
+    """Physical address of a byte of this process (Documentation/admin-guide/mm/pagemap.rst). Raises OSError."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    fd = os.open(pagemap, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        entry = int.from_bytes(os.pread(fd, 8, address // page * 8), "little")
+    finally:
+        os.close(fd)
+    if not entry >> 63:
+        raise OSError(f"the page at {address:#x} is not in memory")
+    return (entry & ((1 << 55) - 1)) * page + address % page
+
+
+def page_poison(root: str = "/") -> bool:
+    """Whether the balloon driver told its device that freed pages carry a pattern that is not zero.
+
+    It offers the feature PAGE_POISON (bit 4) only in a kernel that poisons or clears freed pages, and the pattern is
+    zero where it clears them: drivers/virtio/virtio_balloon.c, virtballoon_validate() and virtballoon_probe().
+    """
+    features = balloon_features(root) or ""
+    words = (_text(f"{root}/proc/cmdline") or "").split()
+    clears = "init_on_free=1" in words
+    return features[POISON_BIT : POISON_BIT + 1] == "1" and not clears
 
 
 def kernel_log(device: str = "/dev/kmsg") -> str:

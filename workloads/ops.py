@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from workloads.memtouch import Region
+    from workloads.memtouch import Region, Verified
+    from workloads.policy import Loop
 
     Operation = Callable[..., dict[str, Any]]
 
@@ -25,6 +26,7 @@ class Operations:
     def __init__(self, root: str = "/") -> None:
         self._root = root
         self._regions: dict[str, Region] = {}
+        self._loop: Loop | None = None
 
     def table(self) -> dict[str, Operation]:
         """Every operation by the name that the host calls it by."""
@@ -37,6 +39,12 @@ class Operations:
             "release": self.release,
             "snapshot": self.snapshot,
             "throughput": self.throughput,
+            "policy_start": self.policy_start,
+            "policy_stop": self.policy_stop,
+            "churn": self.churn,
+            "compact": self.compact,
+            "corrupt": self.corrupt,
+            "locate": self.locate,
             "dmesg": self.dmesg,
         }
 
@@ -81,11 +89,12 @@ class Operations:
     def verify(self, region: str, extent: Any = "word") -> dict[str, Any]:
         """Checks the pattern in the first word of each page, or in every byte."""
         verified = self._region(region).verify(extent)
-        bad = verified.first_bad
-        first = None
-        if bad is not None:
-            first = {"address": bad.address, "offset": bad.offset, "expected": bad.expected, "found": bad.found}
-        return {"ns": verified.ns, "bytes": verified.bytes, "bad_pages": verified.bad_pages, "first_bad": first}
+        return {
+            "ns": verified.ns,
+            "bytes": verified.bytes,
+            "bad_pages": verified.bad_pages,
+            "first_bad": _first_bad(verified),
+        }
 
     def release(self, region: str, how: Any = "munmap", every: int = 2, block_bytes: int = 2 << 20) -> dict[str, Any]:
         """Gives memory back; `bytes` really came free, `offered_bytes` were resident in what was released."""
@@ -123,6 +132,64 @@ class Operations:
         done = run_throughput(test, tasks, kind, seconds, warmup_s, bytes, thp)
         return {"iterations": list(done.iterations), "seconds": done.seconds, "per_second": done.per_second}
 
+    def policy_start(self, kind: str, **params: Any) -> dict[str, Any]:
+        """Begins a loop that makes the guest shrink; one at a time. Raises guestos.Unsupported."""
+        from workloads import policy
+
+        if self._loop is not None:
+            raise ValueError("a policy runs already: stop it first")
+        self._loop = policy.start(kind, params, self._root)
+        return {"kind": kind}
+
+    def policy_stop(self) -> dict[str, Any]:
+        """Ends the loop: actions (t_ns, ns, bytes, perhaps error), their count and bytes, cpu_ns of its thread."""
+        if self._loop is None:
+            raise ValueError("no policy runs: start one first")
+        loop, self._loop = self._loop, None
+        return loop.stop()
+
+    def churn(self, bytes: int, gap_s: float, seconds: float) -> dict[str, Any]:  # noqa: A002
+        """Fills memory with the pattern, verifies all of it, frees it, waits `gap_s`; again until `seconds` passed.
+
+        -> cycles, bytes (of all cycles), ns, bad_pages and first_bad (of the first cycle that had any).
+        """
+        from workloads.memtouch import map_region
+
+        start, cycles, bad, first = time.monotonic_ns(), 0, 0, None
+        while not cycles or time.monotonic_ns() - start < seconds * 1e9:
+            with map_region(bytes) as region:
+                region.touch("fill")
+                verified = region.verify("full")
+                size = region.bytes
+            cycles += 1
+            bad += verified.bad_pages
+            first = first or _first_bad(verified)
+            time.sleep(gap_s)
+        return {
+            "cycles": cycles,
+            "bytes": cycles * size,
+            "ns": time.monotonic_ns() - start,
+            "bad_pages": bad,
+            "first_bad": first,
+        }
+
+    def compact(self) -> dict[str, Any]:
+        """Compacts all zones now. Raises guestos.Unsupported."""
+        start = time.monotonic_ns()
+        guestos.compact(self._root)
+        return {"ns": time.monotonic_ns() - start}
+
+    def locate(self, region: str, offset: int) -> dict[str, Any]:
+        """Where the page at `offset` lies in the guest's physical memory, as a byte address."""
+        return {"guest_physical": guestos.physical_address(self._region(region).address + offset)}
+
+    def corrupt(self, region: str, offset: int) -> dict[str, Any]:
+        """Flips every bit of the 8-byte word at `offset`, as a lost page would: proof that verify notices."""
+        mapped = self._region(region)
+        word = mapped.buffer()[offset : offset + 8]
+        word[:] = bytes(byte ^ 0xFF for byte in word)
+        return {"address": mapped.address + offset}
+
     def dmesg(self) -> dict[str, Any]:
         """The kernel's messages as one text."""
         return {"text": guestos.kernel_log(f"{self._root}/dev/kmsg")}
@@ -131,3 +198,10 @@ class Operations:
         if name not in self._regions:
             raise ValueError(f"region {name!r} is not mapped; mapped: {', '.join(self._regions) or 'none'}")
         return self._regions[name]
+
+
+def _first_bad(verified: Verified) -> dict[str, int] | None:
+    bad = verified.first_bad
+    if bad is None:
+        return None
+    return {"address": bad.address, "offset": bad.offset, "expected": bad.expected, "found": bad.found}

@@ -158,3 +158,8 @@ def one_sided(metric: str, where: str, missing: str) -> Doubt:
 def _some(boots: Sequence[str]) -> str:
     """The first three by name."""
     return ", ".join(boots[:3]) + (" …" if len(boots) > 3 else "")
+
+
+def skipped(arm: str, where: str, reason: str) -> Doubt:
+    """An arm that a host, its kernel or its QEMU can do nothing with: no loss, and no result either."""
+    return Doubt("skipped", f"{where}: arm {arm} was skipped: {reason}")

@@ -26,6 +26,10 @@ def of_run(
         names = [str(boot["boot"]) for boot in boots if boot.get("status") == status]
         if names:
             found.append(doubts.not_usable(status, names))
+    for boot in boots:
+        if boot.get("status") == "skipped":
+            where = f"{boot['host']}.{boot['cell']}"
+            found.append(doubts.skipped(str(boot["arm"]), where, str(boot.get("reason"))))
     repeated = [str(boot["boot"]) for boot in boots if attempt(boot) > 1]
     if repeated:
         found.append(doubts.retries(repeated))

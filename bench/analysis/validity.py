@@ -9,13 +9,13 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.conditions import FAILED_DISCARD, recognised
 from bench.analysis.doubts import Doubt
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration, workload_of
 from bench.analysis.values import DISCARD, RAM, Boot, number
 from bench.wire.units import show_bytes
 
-FAILED_DISCARD = "discard.failed_bytes"
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio_balloon.h
 MOST_MISSED_SHARE = 0.10
 LONGEST_GAP_S = 1.0
@@ -24,12 +24,15 @@ _MEASURED = {
     "cycle": ("touch", "hold", "verify", "free", "settle", "retouch"),
     "faults": ("fill-settle", "faults"),
     "refault": ("fresh", "kept", "free", "settle", "reported", "swapped"),
+    "integrity": ("churn-under", "churn-over", "settle", "verify"),
 }
+_OWN_PROOF = ("proof-free", "proof-settle")
 # Where discards must be seen in an arm that reports: from the start of the first to the end of the second.
 _PROOF = {
     "cycle": ("free", "settle"),
     "faults": ("fill-free", "fill-settle"),
     "refault": ("free", "settle"),
+    "integrity": ("churn-over", "settle"),
 }
 
 Problem = tuple[str, list[str]]  # reason, evidence
@@ -169,7 +172,9 @@ def _facts(boot: Boot, lines: dict[str, Curve]) -> list[str]:
 
 def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[float]:
     """Bytes discarded between a free and the end of its settle phase, each time that both happened."""
-    first, last = _PROOF[workload_of(boot)]
+    names = {phase.get("name") for phase in boot.get("phases") or []}
+    # A plan whose own free cannot be reported, as of blocks too small, frees something else first.
+    first, last = _OWN_PROOF if _OWN_PROOF[0] in names else _PROOF[workload_of(boot)]
     found = []
     for phases in phases_by_iteration(boot).values():
         start = number(phases.get(first, {}).get("start_s"))
@@ -196,6 +201,8 @@ def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
 
 def _mechanism_absent(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
     # An arm may have reporting and still be one that must not discard: a control, such as a poisoned guest.
+    if boot.get("expect") == "nothing" and not recognised(boot, lines):
+        return [("control not understood: nothing in this boot says why reports can do nothing", _facts(boot, lines))]
     if _negotiated(boot) and not boot.get("reporting"):
         return [("reporting was negotiated in an arm that must not have it", _facts(boot, lines))]
     if len(lines.get(DISCARD, NO_CURVE)):

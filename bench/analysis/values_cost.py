@@ -7,10 +7,14 @@ from collections.abc import Callable
 from bench.analysis.series import NO_CURVE
 from bench.analysis.values import DISCARD, NOT_ASKED, Iteration, Missing, latency, seconds_per_gib
 from bench.wire.metrics_cost import STATES
-from bench.wire.units import GIB
+from bench.wire.units import GIB, show_bytes
 
 # So long an idle time makes the extra cost of wanting the memory again this share of it.
 BREAK_EVEN_SHARE = 0.01
+SWAP_IN = "vmstat.pswpin"
+HOST_PAGE_BYTES = 4096
+# So much of what was swapped out has to be read again for the touch to be one of swapped pages.
+LEAST_READ_SHARE = 0.5
 _KEYS = {"p50": "p50_ns", "p99": "p99_ns", "p999": "p999_ns"}
 
 
@@ -41,9 +45,23 @@ def _asked(name: str, value: Callable[[Iteration], float]) -> Callable[[Iteratio
             skipped = it.phase("pageout").get("result", {}).get("skipped")
             if skipped:
                 raise Missing(f"nothing was swapped out: {skipped}")
+            _check_read_back(it)
         return value(it)
 
     return of
+
+
+def _check_read_back(it: Iteration) -> None:
+    """Raises Missing where the touch found the pages in the host's swap cache: that costs no swap-in at all."""
+    curve = it.curves.get(SWAP_IN, NO_CURVE)
+    before, after = curve.at(it.moment("swapped", "start_s")), curve.at(it.moment("swapped", "end_s"))
+    if before is None or after is None:
+        raise Missing(f"the series has no {SWAP_IN}")
+    read, gone = (after - before) * HOST_PAGE_BYTES, it.result("pageout", "bytes")
+    if read < LEAST_READ_SHARE * gone:
+        raise Missing(
+            f"{show_bytes(read)} of {show_bytes(gone)} were read from swap again: the host still had the rest in memory"
+        )
 
 
 def _cost(state: str) -> Callable[[Iteration], float]:
@@ -74,6 +92,9 @@ def _break_even_swap(it: Iteration) -> float:
     return (_cost("reported")(it) - kept) / dearer
 
 
+_CHURNS, _VERIFIED = ("churn-under", "churn-over"), ("verify-under", "verify")
+
+
 HOW: dict[str, Callable[[Iteration], float]] = {
     "faults_per_s": lambda it: it.result("faults", "per_second"),
     "filled_resident_bytes": _filled,
@@ -83,4 +104,6 @@ HOW: dict[str, Callable[[Iteration], float]] = {
     "kept_discarded_share": _kept_discarded,
     "break_even_s": _break_even,
     "break_even_swap_share": _break_even_swap,
+    "verified_bytes": lambda it: sum(it.result(name, "bytes") for name in (*_CHURNS, *_VERIFIED)),
+    "churn_cycles": lambda it: sum(it.result(name, "cycles") for name in _CHURNS),
 }

@@ -177,6 +177,7 @@ def _run_facts(
         "accel": accel,
         "reference": plan.reference,
         "arms": [arm.name for arm in plan.arms],
+        "against": plan.against,
         "cells": [cell.name for cell in plan.cells],
         "blocks": plan.blocks,
         "min_blocks": plan.min_blocks,

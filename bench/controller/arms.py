@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, create_model
 
-from bench.controller.quantities import HostPath, KernelPath, ModulesPath, Name
+from bench.controller.quantities import HostPath, KernelPath, ModulesPath, Name, Size
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
-from bench.wire.job import Arm
+from bench.wire.job import POLICIES, Arm, Policy
+from bench.wire.units import MIB
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
@@ -17,7 +19,26 @@ ARMS: dict[str, Arm] = {
         Arm("none"),
         Arm("idle-balloon", balloon=True),
         Arm("reporting", balloon=True, reporting=True),
+        *(Arm(f"reporting-{kind}", balloon=True, reporting=True, policy=Policy(kind)) for kind in POLICIES),
     )
+}
+# Parameters of each policy: what it takes, and its range (workloads/policy.py has the defaults).
+_PERIOD = {"period_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2"))}
+_SIZE = Field(64 * MIB, ge=4096, le=1 << 44, description="a size, as in 64M")
+_POLICY_FIELDS: dict[str, dict[str, Any]] = {
+    "drop-caches": _PERIOD,
+    "compact": _PERIOD,
+    "reclaim": {
+        **_PERIOD,
+        "target_bytes": (Size, _SIZE),
+        "swappiness": (int | None, Field(None, ge=0, le=200, description="a whole number from 0 to 200, as in 60")),
+    },
+    "mglru": {**_PERIOD, "generations": (int, Field(2, ge=2, le=4, description="a whole number from 2 to 4, as in 2"))},
+    "damon": {
+        **_PERIOD,
+        "min_age_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2")),
+        "quota_bytes": (Size, _SIZE),
+    },
 }
 
 
@@ -34,6 +55,14 @@ class ArmModel(Strict):
     backing: Literal["memfd", "anonymous", "hugetlb"] = Field(
         default="memfd", description="memfd, anonymous or hugetlb"
     )
+    policy: Any = Field(default=None, description="a loop in the guest, as in compact, or {kind: compact, period_s: 2}")
+    host_thp: Literal["host", "never", "always", "madvise"] = Field(
+        default="host", description="never, always or madvise, or host for what the host has"
+    )
+    expect: Literal["effect", "nothing"] = Field(
+        default="effect", description="nothing, for a control in which reports can do nothing, or effect"
+    )
+    against: str = Field(default="", description="the name of the arm that this one is compared with, as in none")
     reporting_order: int | None = Field(default=None, ge=0, le=10, description="a block order from 0 to 10, as in 9")
     kernel: KernelPath = Field(
         default="",
@@ -56,9 +85,11 @@ def read_arms(document: Document) -> tuple[tuple[Arm, ...], list[Problem]]:
         path: KeyPath = ("arms", index)
         model, wrong = check(document, ArmModel, path)
         wrong += _unknown(document, path, model) if model else []
+        policy, wrong_policy = _policy(document, path) if model else (None, [])
+        wrong += wrong_policy
         problems += wrong
         if model and not wrong:
-            arms[index] = _arm(model)
+            arms[index] = _arm(model, policy)
             problems += _contradictions(document, path, arms[index])
     problems += _twins(document, arms)
     return tuple(arms.values()), problems
@@ -71,6 +102,8 @@ def arm_entry(arm: Arm) -> str | dict[str, Any]:
     default = Arm(arm.name)
     fields = {field.name: getattr(arm, field.name) for field in dataclasses.fields(Arm)}
     changed = {name: value for name, value in fields.items() if value != getattr(default, name)}
+    if arm.policy:
+        changed["policy"] = {"kind": arm.policy.kind, **arm.policy.params}
     return {"name": arm.name, **{key: list(item) if isinstance(item, tuple) else item for key, item in changed.items()}}
 
 
@@ -80,8 +113,54 @@ def _unknown(document: Document, path: KeyPath, model: ArmModel) -> list[Problem
     return [document.problem((*path, "like"), f"unknown arm {model.like!r}; {valid_names(model.like, list(ARMS))}")]
 
 
-def _arm(model: ArmModel) -> Arm:
-    changes = {key: getattr(model, key) for key in model.model_fields_set - {"like"}}
+def read_against(document: Document, reference: str, arms: tuple[Arm, ...]) -> tuple[dict[str, str], list[Problem]]:
+    """Arm -> the arm that it is compared with, where that is not the plan's reference."""
+    found: dict[str, str] = {}
+    problems: list[Problem] = []
+    names = [arm.name for arm in arms]
+    for index, entry in enumerate(document.value["arms"]):
+        other = entry.get("against")
+        if other and (other not in names or other == entry["name"]):
+            wrong = f"{other!r} is no other arm of this plan; {valid_names(str(other), names)}"
+            problems.append(document.problem(("arms", index, "against"), wrong))
+        elif other and other != reference:
+            found[str(entry["name"])] = str(other)
+    return found, problems
+
+
+@cache
+def policy_model(kind: str) -> type[Strict]:
+    """The form of `policy:` of an arm with this kind of loop."""
+    kind_field = (str, Field(description="a kind of loop, as in compact"))
+    return create_model(f"{kind}-policy", __base__=Strict, kind=kind_field, **_POLICY_FIELDS[kind])
+
+
+def _policy(document: Document, path: KeyPath) -> tuple[Policy | None, list[Problem]]:
+    here: KeyPath = (*path, "policy")
+    given = document.sub(path).value.get("policy")
+    if given is None:
+        return None, []
+    kind = given.get("kind") if isinstance(given, dict) else given
+    if kind not in _POLICY_FIELDS:
+        if isinstance(given, dict) and kind is None:
+            return None, [document.problem((*here, "kind"), f"is missing; write one of {', '.join(POLICIES)}")]
+        where = (*here, "kind") if isinstance(given, dict) else here
+        return None, [document.problem(where, f"unknown policy {kind!r}; {valid_names(str(kind), POLICIES)}")]
+    if not isinstance(given, dict):
+        return Policy(kind), []
+    model, problems = check(document, policy_model(kind), here)
+    if model is None:
+        return None, problems
+    return Policy(kind, {key: getattr(model, key) for key in model.model_fields_set - {"kind"}}), []
+
+
+def _arm(model: ArmModel, policy: Policy | None) -> Arm:
+    changes = {key: getattr(model, key) for key in model.model_fields_set - {"like", "against"}}
+    if "policy" in changes:
+        changes["policy"] = policy
+    for key, usual in (("host_thp", "host"), ("expect", "effect")):
+        if changes.get(key) == usual:
+            changes[key] = ""
     if "kernel_args" in changes:
         changes["kernel_args"] = tuple(changes["kernel_args"])
     if changes.get("reporting"):
@@ -97,6 +176,11 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
             arm.reporting_order is not None and not arm.reporting,
             "reporting_order",
             "only an arm that reports has an order; add reporting: true",
+        ),
+        (
+            arm.expect == "nothing" and not arm.reporting,
+            "expect",
+            "only an arm that reports can show that reports do nothing; add reporting: true",
         ),
         (
             shipped is not None and shipped != arm,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.analysis.series import frame
+from bench.analysis.conditions import recognised
+from bench.analysis.series import curves, frame
 from bench.analysis.summary import summarise
 from bench.analysis.validity import boot_doubts, judge
 from bench.wire.codec import to_json
@@ -68,6 +69,7 @@ class Collected:
             evidence=list(evidence),
             values=summary.values,
             warmups=summary.warmups,
+            condition=recognised(boot, curves(series)) if boot["expect"] == "nothing" else [],
             warnings=[to_json(doubt) for doubt in boot_doubts(boot, series, summary)],
         )
         return boot

@@ -128,7 +128,7 @@ class SshTransport:
         return conversation
 
     def _not_begun(self, said: bytes, log: str, argv: Sequence[str]) -> LabError:
-        lines = last_lines(said.decode(errors="replace") + "\n" + log)
+        lines = last_lines("\n".join((*said.decode(errors="replace").splitlines(), *log.splitlines())))
         message = (
             f"its login shell does not run what it is told (waited for at most {SHELL_S:g} s); it must be a shell, "
             "with no forced command and nothing in its start files that takes its place or waits for input"

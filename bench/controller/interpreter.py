@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WANTED = (
     "workloads.agent",
     "workloads.memtouch",
+    "workloads.policy",
     "workloads._libc",
     "encodings.ascii",
     "encodings.latin_1",

@@ -176,10 +176,16 @@ def dump_plan(plan: Plan) -> str:
         "vcpus": plan.guest.vcpus,
         "machine": plan.guest.machine,
     }
-    content["arms"] = [arm_entry(arm) for arm in plan.arms]
+    content["arms"] = [_with_against(arm_entry(arm), plan.against.get(arm.name)) for arm in plan.arms]
     content["workloads"] = [cell_entry(cell) for cell in plan.cells]
     content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _with_against(entry: str | dict[str, Any], other: str | None) -> str | dict[str, Any]:
+    if other is None:
+        return entry
+    return {**({"name": entry, "like": entry} if isinstance(entry, str) else entry), "against": other}
 
 
 def _shipped_files() -> dict[str, bytes]:
@@ -228,10 +234,14 @@ N = TypeVar("N", bound=_Named)
 
 def _select(plan: Plan, options: Options) -> Plan:
     # Without the reference nothing could be compared, so it stays.
-    names = (*options.arms, plan.reference) if options.arms else ()
+    others = (plan.against.get(name, plan.reference) for name in options.arms)
+    arms = _chosen("--arm", "arm", plan.arms, (*options.arms, *others))
+    names = [arm.name for arm in arms]
     return dataclasses.replace(
         plan,
-        arms=_chosen("--arm", "arm", plan.arms, names),
+        arms=arms,
+        reference=plan.reference if plan.reference in names else names[0],
+        against={arm: other for arm, other in plan.against.items() if arm in names},
         cells=_chosen("--workload", "workload", plan.cells, options.workloads),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from bench.controller.arms import read_arms
+from bench.controller.arms import read_against, read_arms
 from bench.controller.cells import Cell, read_cells, unfit
 from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
 from bench.controller.quantities import Name, Size, read_share, read_size
@@ -98,6 +98,7 @@ class Plan:
     """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen.
 
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
+    against: arm -> the one that it is compared with, where that is not the reference.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Plan:
     parallel: int = 32
     tune: tuple[str, ...] = ()
     quiet: Quiet = QUIET
+    against: dict[str, str] = field(default_factory=dict)
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
     def cell(self, name: str) -> Cell:
@@ -153,8 +155,11 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     metrics, wrong_metrics = _metrics(document)
     tune, wrong_tune = read_tune(document)
     problems += [*wrong_arms, *wrong_cells, *wrong_metrics, *wrong_tune]
+    against: dict[str, str] = {}
     if not wrong_arms and arms:
         problems += _reference(document, arms)
+        against, wrong_pairs = read_against(document, str(document.value.get("reference") or arms[0].name), arms)
+        problems += wrong_pairs
     given = "guest" in document.value
     guest = check(document, GuestModel, ("guest",))[0] if given else GuestModel()
     if guest:
@@ -171,6 +176,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         metrics=metrics,
         tune=tune,
         quiet=quiet_of(model.quiet),
+        against=against,
         document=document,
     ), []
 

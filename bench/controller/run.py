@@ -104,12 +104,15 @@ class HostRun:
     window_s: Mapping[str, float]
     pause: Callable[[float], object] | None = None
     _status: dict[str, str] = field(default_factory=dict)
+    _lacking: dict[tuple[str, str], str] = field(default_factory=dict)
     _session: Session | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Outcome:
         """Every job that the folder does not hold yet. A lost host is an answer; a full disk here is a StoreError."""
         self._status = statuses(self.folder, self.host)
+        mine = [boot for boot in self.folder.boots() if boot["host"] == self.host and boot["status"] == "skipped"]
+        self._lacking = {(boot["cell"], boot["arm"]): boot["reason"] for boot in mine}
         left = unfinished(self.jobs, self._status, self.retries)
         self.progress.host_starts(self.host, left)
         outcome = self._run(left) if left else Outcome(self.host, "done")
@@ -243,6 +246,10 @@ class HostRun:
             raise _ConnectionLostError(keeper.died())
         seen = Collected(job)
         self.progress.boot_starts(job)
+        if (job.cell, job.arm.name) in self._lacking:
+            # The host, the kernel and the QEMU are what they were: no second guest has to say so.
+            seen.end = End("skipped", self._lacking[job.cell, job.arm.name])
+            return self._save(job, seen)
 
         def on_record(record: Record) -> None:
             seen.add(record)
@@ -261,9 +268,14 @@ class HostRun:
             raise _ConnectionLostError(keeper.died())
         if session.log:
             seen.logs["host"] = session.log
+        return self._save(job, seen)
+
+    def _save(self, job: Job, seen: Collected) -> str:
         line = seen.line(self.window_s[job.cell])
         self.folder.append_boot(line, seen.rows, seen.logs)
         self.progress.boot_ended(job, line)
+        if line["status"] == "skipped":
+            self._lacking[job.cell, job.arm.name] = line["reason"]
         return str(line["status"])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from bench.host import qmp
+from bench.host.actions import act, filled_in
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
@@ -56,6 +57,7 @@ class Boot:
         self.sampler = sampler
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
+        self._results: dict[str, dict[str, Any]] = {}
 
     async def run(self, emit: Callable[[Record], None]) -> None:
         """Placement, READY, clocks, every phase, final answers.
@@ -93,15 +95,20 @@ class Boot:
         result: dict[str, Any] = {}
         times: tuple[Optional[int], Optional[int]] = (None, None)
         if phase.kind == "guest":
-            answer = await self._link.call(phase.op, **phase.args)
+            answer = await self._link.call(phase.op, **filled_in(phase.args, self._results))
             result, times = answer.result, (answer.start_ns, answer.end_ns)
         elif phase.kind == "settle":
             result = {"settled": await self._settle(phase.args)}
+        elif phase.kind == "host":
+            args = filled_in(phase.args, self._results)
+            # In a thread: the monitor and the sampler's rows go on meanwhile.
+            result = await asyncio.to_thread(act, phase.op, self._job, self._qemu.pid, args)
         elif phase.kind == "hold":
             await asyncio.sleep(phase.args["s"])
         else:
             raise GuestError(f"phase {phase.name}: unknown kind {phase.kind!r}")
         end = self._qemu.now()
+        self._results[phase.name] = result
         return PhaseDone(
             phase.name,
             phase.kind,

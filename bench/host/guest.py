@@ -21,6 +21,10 @@ class GuestError(Exception):
     """The guest did not do what was asked: it answered with an error, spoke nonsense, or its port was closed."""
 
 
+class GuestUnsupported(Exception):  # noqa: N818 - no error: the kernel is what it is
+    """This guest's kernel lacks what the arm is about; the text is the agent's reason."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the agent answered. start_ns, end_ns: the guest's monotonic clock around the op."""
@@ -55,13 +59,15 @@ class GuestLink:
         return facts
 
     async def call(self, op: str, **args: Any) -> Answer:
-        """Runs one op in the guest. Raises GuestError with the agent's own words."""
+        """Runs one op in the guest. Raises GuestError or GuestUnsupported with the agent's own words."""
         self._number += 1
         self._writer.write(json.dumps({"id": self._number, "op": op, "args": args}).encode() + b"\n")
         await self._writer.drain()
         message = await self._read()
         if message.get("id") != self._number:
             raise GuestError(f"answer to request {message.get('id')!r}, but {self._number} was asked")
+        if message.get("unsupported"):
+            raise GuestUnsupported(str(_part(message, "error")))
         if not _part(message, "ok"):
             raise GuestError(f"op {op}: {_part(message, 'error')}")
         return Answer(_part(message, "start_ns"), _part(message, "end_ns"), _part(message, "result"))

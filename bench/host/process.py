@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Sequence
 from bench.host.trace import is_trace, parse_line
 from bench.wire.record import Row
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE = 1, 41
 _LIBC = ctypes.CDLL(None, use_errno=True)
 KILL_AFTER_S = 3.0
 LINE_LIMIT_BYTES = 1 << 20
@@ -37,8 +37,10 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _in_child(parent: int, cpus: Collection[int]) -> None:
+def _in_child(parent: int, cpus: Collection[int], no_thp: bool) -> None:
     die_with(parent)
+    if no_thp:
+        _LIBC.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
     if cpus:
         # Where this does not work, it is seen when the affinity is read back (bench.host.placement).
         with contextlib.suppress(OSError):
@@ -117,15 +119,20 @@ class Qemu:
             self.log.append(line if len(line) <= KEPT_LINE_CHARS else f"{line[:KEPT_LINE_CHARS]} (cut off)")
 
 
-async def spawn(argv: Sequence[str], rows: Callable[[list[Row]], None], cpus: Collection[int] = ()) -> Qemu:
-    """Starts QEMU, on these CPUs from its first instruction (none: on this process's). Raises OSError."""
+async def spawn(
+    argv: Sequence[str], rows: Callable[[list[Row]], None], cpus: Collection[int] = (), no_thp: bool = False
+) -> Qemu:
+    """Starts QEMU, on these CPUs from its first instruction (none: on this process's). Raises OSError.
+
+    no_thp: the process gets no transparent huge pages, whatever the host's setting (PR_SET_THP_DISABLE, prctl(2)).
+    """
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         *argv,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=functools.partial(_in_child, os.getpid(), tuple(cpus)),
+        preexec_fn=functools.partial(_in_child, os.getpid(), tuple(cpus), no_thp),
         start_new_session=True,
         limit=LINE_LIMIT_BYTES,
     )

@@ -207,7 +207,7 @@ class RamReader:
         self._status = ProcFile(root / f"proc/{pid}/status")
         self._meminfo = ProcFile(root / "proc/meminfo")
         self._hugetlb = backing == "hugetlb"
-        self._file = None if backing == "anonymous" else _find_memfd(root / f"proc/{pid}/fd", memory_bytes)
+        self._file = None if backing == "anonymous" else find_memfd(root / f"proc/{pid}/fd", memory_bytes)
 
     def read(self) -> Iterator[Triple]:
         resident, swapped = self.now()
@@ -230,7 +230,7 @@ class RamReader:
         return max(0, allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssShmem"])
 
 
-def _find_memfd(folder: Path, memory_bytes: int) -> Path:
+def find_memfd(folder: Path, memory_bytes: int) -> Path:
     """The descriptor of the RAM's memfd: the one of exactly the guest's size. Raises FileNotFoundError."""
     for entry in sorted(folder.iterdir()):
         if _target(entry).startswith("/memfd:") and os.stat(entry).st_size == memory_bytes:

@@ -21,8 +21,9 @@ from qemu.qmp.error import QMPError
 
 from bench.errors import EVIDENCE_LINES, last_lines
 from bench.host import receive
+from bench.host.actions import lacking
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
-from bench.host.guest import GuestError
+from bench.host.guest import GuestError, GuestUnsupported
 from bench.host.initrd import build_initrd
 from bench.host.placement import PlacementError, Seat, impossible, seat
 from bench.host.private import FALLBACK_BASE, private_folder, prune
@@ -82,6 +83,10 @@ async def _may_start(job: Job, emit: Emit, gone: asyncio.Event) -> bool:
         emit(Placed({}, problem))
         emit(End("invalid", problem))
         return False
+    lacks = lacking(job)
+    if lacks:
+        emit(End("skipped", lacks))
+        return False
     quieted = await wait_quiet(job.quiet, gone)
     emit(quieted)
     if gone.is_set():
@@ -96,7 +101,7 @@ async def _run_in(folder: Path, job: Job, initrd: Path, place: Seat, emit: Emit,
     argv = qemu_argv(job, str(folder), str(initrd))
     outbox = Outbox()
     try:
-        qemu = await spawn(argv, outbox.add, place.qemu_cpus)
+        qemu = await spawn(argv, outbox.add, place.qemu_cpus, job.arm.host_thp == "never")
     except OSError as error:
         emit(End("failed", f"QEMU cannot be started: {error}"))
         return False
@@ -156,6 +161,8 @@ def _verdict(job: Job, drive: Any, death: Any, silence: Any, outcome: _Outcome) 
     error = drive.exception()
     if isinstance(error, PlacementError):
         return "invalid", str(error)
+    if isinstance(error, GuestUnsupported):
+        return "skipped", str(error)
     if isinstance(error, (GuestError, SamplerError, TimeoutError, asyncio.TimeoutError, QMPError, OSError)):
         return "failed", str(error) or type(error).__name__
     raise error

@@ -107,4 +107,24 @@ TABLE = (
         resolution=0.002,
         workloads=_REFAULT,
     ),
+    Metric(
+        "verified_bytes",
+        "Memory verified",
+        "byte",
+        "none",
+        "ratio",
+        "bytes whose pattern was checked in one round, those that came and went included; a wrong one makes the boot "
+        "invalid",
+        workloads=("integrity",),
+    ),
+    Metric(
+        "churn_cycles",
+        "Times that memory was filled, verified and freed",
+        "count",
+        "none",
+        "difference",
+        "cycles of both churns of one round",
+        resolution=1,
+        workloads=("integrity",),
+    ),
 )

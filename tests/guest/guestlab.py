@@ -12,6 +12,7 @@ from bench.controller.arms import ARMS
 from bench.controller.bundle import build_bundle
 from bench.controller.collect import Collected
 from bench.controller.image import build_image
+from bench.controller.schedule import around
 from bench.controller.session import Session
 from bench.controller.transport import LocalTransport
 from bench.wire.cache import cache_folder
@@ -71,3 +72,19 @@ def cycle_boot(lab: Lab) -> Callable[[str], Collected]:
         return done[arm]
 
     return boot
+
+
+def phases_of(workload: str, arm: Arm, memory_bytes: int = MEMORY_BYTES, **changes: Any) -> tuple[Phase, ...]:
+    """The phases of any workload for an arm, with the short settling of these tests."""
+    short = {
+        "drain_min_s": 0.5,
+        "drain_max_s": 4.0,
+        "settle_min_s": 4.5,
+        "settle_max_s": 9.0,
+        "window_s": 4.5,
+        "settle_window_s": 2.5,
+        **changes,
+    }
+    found = WORKLOADS[workload]
+    script = found.script(found.defaults() | short, around(Guest(memory_bytes, 1, "tcg"), arm))
+    return tuple(from_json(Phase, phase) for phase in script)

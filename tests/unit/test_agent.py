@@ -111,7 +111,7 @@ def test_throughput_gives_iterations_of_every_task(host: Host) -> None:
 @pytest.mark.parametrize(
     ("op", "args", "wrong"),
     [
-        ("dance", {}, "unknown op 'dance'; known: clock, dmesg, map"),
+        ("dance", {}, "unknown op 'dance'; known: churn, clock, compact, corrupt"),
         ("touch", {"region": "b"}, "region 'b' is not mapped; mapped: none"),
         ("map", {"region": "a", "bytes": 0}, "size"),
         ("map", {"region": "a", "bytes": 4096, "mapping": "paper"}, "'paper' is unknown: one of anonymous"),

@@ -37,10 +37,11 @@ def refault_boot(**answers: dict[str, Any]) -> dict[str, Any]:
     return boot(phases=phases, workload="refault")
 
 
-def series(discarded_at: float = 20.0) -> pd.DataFrame:
+def series(discarded_at: float = 20.0, read_back: float = 1.0) -> pd.DataFrame:
     ticks = np.arange(0, 50, 0.05)
     rows: list[Any] = [(float(t), "ram", "resident_bytes", (100 + min(t, 40)) * MIB) for t in ticks]
-    return frame([*rows, (discarded_at, "discard", "bytes", 64.0 * MIB)])
+    swapped_in = [(0.0, "vmstat", "pswpin", 7.0), (37.0, "vmstat", "pswpin", 7 + read_back * QUARTER / 4096)]
+    return frame([*rows, *swapped_in, (discarded_at, "discard", "bytes", 64.0 * MIB)])
 
 
 def test_a_page_costs_what_touching_it_took_in_each_state() -> None:
@@ -64,6 +65,12 @@ def test_without_swap_on_the_host_nothing_is_said_of_swapped_pages() -> None:
     assert summary.values["swapped_s_per_gib"] == [None]
     assert summary.values["break_even_swap_share"] == [None]
     assert any("nothing was swapped out: no swap" in doubt.text for doubt in summary.doubts)
+
+
+def test_pages_that_the_host_still_had_were_not_swapped_pages() -> None:
+    summary = summarise(refault_boot(), series(read_back=0.4))
+    assert summary.values["swapped_s_per_gib"] == [None]
+    assert any("102 MiB of 256 MiB were read from swap again" in doubt.text for doubt in summary.doubts)
 
 
 def test_reporting_that_costs_nothing_has_no_time_to_break_even() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bench.analysis import validity, values
+from bench.analysis import conditions, values
 from bench.host.readers import MEMINFO_NAMES, STATUS_NAMES, VMSTAT_NAMES
 from bench.wire.metrics import METRICS
 from bench.wire.units import show
@@ -57,7 +57,7 @@ def test_every_metric_says_where_it_comes_from_once() -> None:
 def test_every_series_that_is_read_or_sampled_is_documented() -> None:
     sampled = {f"qemu.{name}" for name in STATUS_NAMES.values()} | {f"vmstat.{name}" for name in VMSTAT_NAMES}
     sampled |= {f"meminfo.{name if name.startswith('HugePages') else name + '_bytes'}" for name in MEMINFO_NAMES}
-    used = {values.RAM, values.DISCARD, *values.CPU, validity.FAILED_DISCARD}
+    used = {values.RAM, values.DISCARD, *values.CPU, conditions.FAILED_DISCARD}
     assert sampled | used <= documented_series()
 
 

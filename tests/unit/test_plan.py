@@ -29,7 +29,7 @@ from bench.controller.quantities import pushed
 from bench.controller.yamlfile import parse
 from bench.errors import InputError
 from bench.wire.codec import to_json
-from bench.wire.job import Arm, Quiet
+from bench.wire.job import Arm, Policy, Quiet
 from bench.wire.setting import NAMES, ONLY_BY_NAME
 from bench.wire.units import GIB, MIB
 
@@ -335,3 +335,23 @@ def test_any_values_survive_writing(
     )
     again = resolve(PlanFile(spelled_out(parse(dump_plan(changed).encode(), "plan.yaml"))), "tcg")
     assert again == changed
+
+
+def test_loops_controls_and_references_of_arms_come_back_from_a_written_plan(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(
+        "name: p\narms:\n- none\n- {name: file, balloon: true}\n"
+        "- {name: a, like: reporting, policy: {kind: reclaim, target_bytes: 8M}, against: file}\n"
+        "- {name: b, like: reporting, expect: nothing, mem_lock: true}\n"
+        "- {name: c, like: reporting, host_thp: never, policy: compact}\n"
+        "workloads: [faults]\nmetrics: {faults_per_s: {margin: 5%}}\n"
+    )
+    plan = resolve(load_plan(str(tmp_path / "plan.yaml")), "tcg")
+    assert plan.against == {"a": "file"}
+    arms = {arm.name: arm for arm in plan.arms}
+    assert arms["a"].policy == Policy("reclaim", {"target_bytes": 8 * MIB})
+    assert (arms["b"].expect, arms["b"].must_discard) == ("nothing", False)
+    assert (arms["c"].host_thp, arms["c"].policy) == ("never", Policy("compact"))
+    (tmp_path / "again.yaml").write_text(dump_plan(plan))
+    assert resolve(load_plan(str(tmp_path / "again.yaml")), "tcg") == plan
+    only = resolve(load_plan(str(tmp_path / "plan.yaml")), "tcg", Options(arms=("a",)))
+    assert [arm.name for arm in only.arms] == ["file", "a"]

@@ -16,6 +16,7 @@ from boot_records import failed_boot, good_boot
 from host_side import fake_job
 from jobs import NONE, REPORTING, cycle, job
 
+from bench.analysis.analyse import analyse
 from bench.controller import run as run_module
 from bench.controller.bundle import build_bundle
 from bench.controller.collect import Collected
@@ -26,7 +27,7 @@ from bench.controller.store import RunFolder, StoreError
 from bench.controller.transport import LocalTransport
 from bench.errors import BenchError, Interrupted, InvalidError, LabError
 from bench.wire.job import Hold, Job
-from bench.wire.record import End, Held, Record, Released, Waiting
+from bench.wire.record import End, Held, Hello, Record, Released, Waiting
 from bench.wire.setting import Setting
 from bench.wire.units import MIB
 
@@ -346,6 +347,20 @@ def test_a_host_that_somebody_else_holds_is_lost_to_this_run_with_the_holders_na
     assert lab.booted == []
     (event,) = folder.events()
     assert (event["event"], event["reason"]) == ("lost", "held by ann for run other")
+
+
+def test_what_a_host_cannot_do_is_booted_once_and_a_resumed_run_still_knows(folder: RunFolder) -> None:
+    lacking: list[Record] = [Hello(7, {}), End("skipped", "this kernel has no DAMON_RECLAIM")]
+    first, *later = [job for job in JOBS if job.arm.name == "reporting"]
+    lab = Lab({first.boot: lacking})
+    assert boot_all([first, *later[:1]], folder, lab).state == "done"
+    assert lab.booted == [first.boot]
+    again = Lab()
+    assert boot_all([first, *later], folder, again).state == "done"
+    assert again.booted == []
+    lines = {boot["boot"]: (boot["status"], boot["reason"]) for boot in folder.boots()}
+    assert lines == {job.boot: ("skipped", "this kernel has no DAMON_RECLAIM") for job in (first, *later)}
+    assert analyse(folder.run, folder.boots())["skipped"][0]["boots"] == len(lines)
 
 
 def test_waiting_for_a_host_is_said_and_recorded(folder: RunFolder) -> None:

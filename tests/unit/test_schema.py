@@ -26,7 +26,7 @@ BEYOND_A_SCHEMA = {
         "two-hosts-with-one-name",
     },
     PLAN: {
-        "duplicate-key", "empty", "guest-larger-than-host", "only-comments", "parameters-against-each-other",
+        "against", "duplicate-key", "empty", "guest-larger-than-host", "only-comments", "parameters-against-each-other",
         "shipped-name-other-content", "syntax", "tab", "two-arms-alike", "two-workloads-alike", "unknown-reference",
         "workload-larger-than-guest",
     },

@@ -1,0 +1,91 @@
+"""Every workload besides cycle, and every loop in the guest, in one real boot each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from guestlab import Lab, phases_of
+
+from bench.controller.arms import ARMS
+from bench.wire.job import POLICIES, Arm, Policy
+from bench.wire.units import MIB
+
+pytestmark = pytest.mark.guest
+
+REPORTING = ARMS["reporting"]
+# Below this the guest's kernel has no transparent huge pages.
+ROOMY = 640 * MIB
+
+
+def line_of(lab: Lab, workload: str, arm: Arm, **changes: Any) -> dict[str, Any]:
+    job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload)
+    return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(4.5)
+
+
+def answer(line: dict[str, Any], phase: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(item for item in line["phases"] if item["name"] == phase)["result"]
+    return found
+
+
+def test_faults_are_counted_and_what_was_filled_came_back_before(lab: Lab) -> None:
+    line = line_of(lab, "faults", REPORTING, iterations=2, seconds=1.0, warmup_s=0.2, fill=0.3)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    values = line["values"]
+    assert all(value > 1000 for value in values["faults_per_s"])
+    assert values["filled_resident_bytes"][0] - values["working_resident_bytes"][0] > 0.15 * ROOMY
+
+
+def test_a_page_is_timed_in_each_state_and_only_reported_ones_were_discarded(lab: Lab) -> None:
+    line = line_of(lab, "refault", REPORTING, touch=0.3)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    values = line["values"]
+    for state in ("fresh", "kept", "reported"):
+        assert 0 < values[f"{state}_p50_s"][0] <= values[f"{state}_p99_s"][0] <= values[f"{state}_p999_s"][0]
+        assert values[f"{state}_s_per_gib"][0] > 0
+    assert values["kept_discarded_share"][0] < 0.7
+    assert values["swapped_s_per_gib"] == [None]
+
+
+def test_memory_in_use_stays_what_it_was_while_other_memory_is_reported(lab: Lab) -> None:
+    line = line_of(lab, "integrity", REPORTING, churn_s=3.0, held=0.25, churn=0.2)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    assert line["values"]["churn_cycles"][0] >= 2
+    assert line["values"]["verified_bytes"][0] > 2 * 0.25 * ROOMY
+
+
+@pytest.mark.parametrize("fault", ["corrupt", "discard"])
+def test_a_page_that_was_lost_is_noticed_with_its_address(lab: Lab, fault: str) -> None:
+    line = line_of(lab, "integrity", REPORTING, churn_s=0.1, held=0.2, churn=0.1, fault=fault)
+    assert line["status"] == "invalid"
+    assert "lost their content in phase verify" in line["reason"]
+    bad = answer(line, "verify")["first_bad"]
+    assert any(hex(bad["address"]) in text for text in line["evidence"])
+    assert bad["offset"] == MIB
+    assert (bad["found"] == 0) is (fault == "discard")
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_a_loop_in_the_guest_acts_and_says_what_it_cost_or_what_the_kernel_lacks(lab: Lab, kind: str) -> None:
+    arm = replace(ARMS[f"reporting-{kind}"], policy=Policy(kind, {"period_s": 1.0}))
+    holes: dict[str, Any] = {"release": "holes", "thp": "never", "hole_block": 256 << 10, "proof": 16 * MIB}
+    phases = phases_of("cycle", arm, hold_s=0.2, touch=0.2, sentinel=2 * MIB, **holes)
+    line = lab.boot(lab.job(arm, phases)).line(4.5)
+    if line["status"] == "skipped":
+        assert kind == "damon", line["reason"]
+        assert "DAMON_RECLAIM" in line["reason"]
+        return
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    done = answer(line, "policy-end")
+    assert done["count"] >= 2
+    assert all(action["ns"] > 0 for action in done["actions"])
+    assert line["values"]["policy_cpu_s"][0] > 0
+
+
+def test_a_locked_qemu_is_a_control_that_is_understood(lab: Lab) -> None:
+    arm = Arm("locked", balloon=True, reporting=True, mem_lock=True, expect="nothing")
+    line = lab.boot(lab.job(arm, phases_of("cycle", arm, hold_s=0.2, touch=0.2))).line(4.5)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    assert "mem-lock=on" in line["condition"][0]
+    assert line["values"]["discarded_bytes"] == [0.0]

@@ -1,0 +1,97 @@
+"""The scripts of all workloads: what they map is unmapped, what they use is mapped, and arms differ only where told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from workloads.catalog import WORKLOADS
+from workloads.shape import Around
+
+MIB = 1 << 20
+GUEST = 640 * MIB
+POLICY = {"kind": "compact", "period_s": 1.0}
+
+
+def phases(workload: str, around: Around | None = None, **changes: Any) -> list[dict[str, Any]]:
+    found = WORKLOADS[workload]
+    return found.script(found.defaults() | changes, around or Around(GUEST))
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("iterations", [1, 3])
+def test_regions_are_used_only_while_they_are_mapped(workload: str, iterations: int) -> None:
+    mapped: set[str] = set()
+    for phase in phases(workload, iterations=iterations):
+        op, region = phase["op"], phase["args"].get("region")
+        if op == "map":
+            assert region not in mapped
+            mapped.add(region)
+        elif region is not None:
+            assert region in mapped, phase
+            if op == "release" and phase["args"]["how"] == "munmap":
+                mapped.remove(region)
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_every_boot_begins_with_setup_and_sets_the_order_of_the_arm(workload: str) -> None:
+    first, *others = phases(workload, Around(GUEST, reporting_order=3))
+    assert (first["name"], first["args"]) == ("setup", {"page_reporting_order": 3})
+    assert "setup" not in [phase["name"] for phase in others]
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_warm_ups_come_first_and_are_marked(workload: str) -> None:
+    found = phases(workload, iterations=2, warmups=1)
+    assert [(phase["iteration"], phase["warmup"]) for phase in found] == sorted(
+        (phase["iteration"], phase["iteration"] < 1) for phase in found
+    )
+    assert {phase["iteration"] for phase in found} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_workload_with_its_defaults_fits_a_small_guest_and_says_what_it_needs(workload: str) -> None:
+    found = WORKLOADS[workload]
+    parts = found.memory_needed(found.defaults(), GUEST)
+    assert sum(size for _, size in parts) <= GUEST
+    assert all(label and size > 0 for label, size in parts)
+
+
+def test_a_loop_in_the_guest_runs_around_the_free_of_a_cycle_only() -> None:
+    names = [phase["name"] for phase in phases("cycle", Around(GUEST, policy=POLICY))]
+    assert names.index("policy") < names.index("free") < names.index("settle") < names.index("policy-end")
+    start = next(phase for phase in phases("cycle", Around(GUEST, policy=POLICY)) if phase["name"] == "policy")
+    assert (start["op"], start["args"]) == ("policy_start", POLICY)
+    assert not [phase for phase in phases("cycle") if phase["name"].startswith("policy")]
+
+
+def test_zero_tasks_are_one_on_each_cpu_of_the_guest() -> None:
+    tasks = [
+        phase["args"]["tasks"]
+        for phase in phases("faults", Around(GUEST, vcpus=6), tasks=0, iterations=2)
+        if phase["op"] == "throughput"
+    ]
+    assert tasks == [6, 6]
+
+
+def test_pages_are_swapped_out_only_where_the_plan_asks_for_it() -> None:
+    ops = [phase["op"] for phase in phases("refault", swap="on")]
+    assert ops.count("pageout") == 1
+    assert "pageout" not in [phase["op"] for phase in phases("refault")]
+    defaults = WORKLOADS["refault"].defaults()
+    assert WORKLOADS["refault"].swap_bytes(defaults | {"swap": "on"}, GUEST) == 256 * MIB
+    assert WORKLOADS["refault"].swap_bytes(defaults, GUEST) == 0
+
+
+def test_a_proof_is_freed_before_anything_else_is_measured() -> None:
+    names = [phase["name"] for phase in phases("cycle", proof=16 * MIB)]
+    assert names[:5] == ["setup", "proof-map", "proof-touch", "proof-free", "proof-settle"]
+    assert "proof-free" not in [phase["name"] for phase in phases("cycle")]
+
+
+def test_damage_is_done_only_when_asked_for_and_before_the_last_look() -> None:
+    assert not {"corrupt", "discard"} & {phase["op"] for phase in phases("integrity")}
+    for fault in ("corrupt", "discard"):
+        names = [phase["name"] for phase in phases("integrity", fault=fault)]
+        assert names.index(fault) == names.index("verify") - 1

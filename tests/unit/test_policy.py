@@ -1,0 +1,107 @@
+"""Loops of the guest's agent on a synthetic tree: what they write, what they record, what they find missing."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from workloads import policy
+from workloads.guestos import Unsupported
+
+LRU = """\
+memcg     1 /
+ node     0
+          0      20000          0       6543
+          1      10000          5          0
+          2       5000          5          0
+memcg    27 /work
+ node     0
+          4        100          0          9
+          5         50          0          1
+ node     1
+          7         50          0          1
+"""
+
+
+def tree(root: Path, *files: str) -> str:
+    for name, text in {"proc/meminfo": "MemFree:  100 kB\n", **dict.fromkeys(files, "")}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return str(root)
+
+
+def wait_for_actions(loop: policy.Loop, count: int) -> None:
+    end = time.monotonic() + 20
+    while len(loop._actions) < count and time.monotonic() < end:
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize(("kind", "file"), [("compact", "compact_memory"), ("drop-caches", "drop_caches")])
+def test_a_loop_acts_until_it_is_stopped_and_says_what_it_did(kind: str, file: str, tmp_path: Path) -> None:
+    loop = policy.start(kind, {"period_s": 0.01}, tree(tmp_path, f"proc/sys/vm/{file}"))
+    wait_for_actions(loop, 3)
+    done = loop.stop()
+    assert (tmp_path / f"proc/sys/vm/{file}").read_text() == "1"
+    assert done["count"] == len(done["actions"]) >= 3
+    assert done["bytes"] == 0
+    assert done["cpu_ns"] > 0
+    assert all(set(action) == {"t_ns", "ns", "bytes"} for action in done["actions"])
+
+
+def test_what_was_freed_is_the_growth_of_free_memory(tmp_path: Path) -> None:
+    root = tree(tmp_path)
+
+    def act() -> None:
+        (tmp_path / "proc/meminfo").write_text("MemFree:  300 kB\n")
+
+    loop = policy.Loop("drop-caches", act, 0.01, root)
+    wait_for_actions(loop, 2)
+    assert [action["bytes"] for action in loop.stop()["actions"]][:2] == [200 << 10, 0]
+
+
+def test_an_action_that_the_kernel_refuses_is_recorded_and_the_loop_goes_on(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    loop = policy.Loop("reclaim", refuse, 0.01, tree(tmp_path))
+    wait_for_actions(loop, 2)
+    errors = [action["error"] for action in loop.stop()["actions"]]
+    assert len(errors) >= 2
+    assert errors[0] == "BlockingIOError: Resource temporarily unavailable"
+
+
+def test_reclaim_asks_for_so_many_bytes(tmp_path: Path) -> None:
+    root = tree(tmp_path, "tmp/cgroup/memory.reclaim")
+    loop = policy.start("reclaim", {"period_s": 0.01, "target_bytes": 4096, "swappiness": 0}, root)
+    wait_for_actions(loop, 1)
+    loop.stop()
+    assert (tmp_path / "tmp/cgroup/memory.reclaim").read_text() == "4096 swappiness=0"
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks"), [("compact", "compaction"), ("drop-caches", "drop_caches"), ("mglru", "LRU"), ("damon", "DAMON")]
+)
+def test_a_kernel_without_it_says_what_it_lacks(kind: str, lacks: str, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match=lacks):
+        policy.start(kind, {}, tree(tmp_path))
+
+
+def test_damon_is_switched_on_with_its_limits(tmp_path: Path) -> None:
+    folder = "sys/module/damon_reclaim/parameters"
+    names = ("enabled", "min_age", "quota_sz", "wmarks_high", "wmarks_mid", "wmarks_low")
+    root = tree(tmp_path, *(f"{folder}/{name}" for name in names))
+    policy.start("damon", {"min_age_s": 1.5, "quota_bytes": 4096}, root).stop()
+    found = {name: (tmp_path / folder / name).read_text() for name in names}
+    assert (found["enabled"], found["min_age"], found["quota_sz"]) == ("Y", "1500000", "4096")
+
+
+def test_the_generations_of_every_lru_are_found() -> None:
+    assert policy.lru_generations(LRU) == [(1, 0, 0, 2), (27, 0, 4, 5), (27, 1, 7, 7)]
+    assert policy.lru_generations("") == []
+
+
+def test_an_unknown_kind_is_named_with_those_that_are_known(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown policy 'prayer'; known: drop-caches"):
+        policy.start("prayer", {}, tree(tmp_path))

@@ -1,0 +1,186 @@
+"""Loops that make the guest shrink by itself, each with its own CPU time measured and every action recorded.
+
+Each kind is probed before it starts: `Unsupported` says what this kernel lacks. What an action freed is the growth of
+MemFree over it; while other programs run, their share is in it.
+
+drop-caches: Documentation/admin-guide/sysctl/vm.rst. reclaim: memory.reclaim of the root cgroup (Linux 5.19,
+admin-guide/cgroup-v2.rst). mglru: admin-guide/mm/multigen_lru.rst, "Proactive reclaim". compact: vm.rst,
+compact_memory. damon: the parameters of DAMON_RECLAIM (admin-guide/mm/damon/reclaim.rst).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from workloads import guestos
+from workloads.guestos import Unsupported
+
+TYPE_CHECKING = False  # importing typing is slow in an emulated guest
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    Act = Callable[[], None]
+
+_VM = "proc/sys/vm"
+_LRU = "sys/kernel/debug/lru_gen"
+_DAMON = "sys/module/damon_reclaim/parameters"
+_CGROUP = "tmp/cgroup"
+
+
+class Loop:
+    """One loop in a thread of its own, acting every `period_s` until `stop`."""
+
+    def __init__(self, kind: str, act: Act, period_s: float, root: str = "/") -> None:
+        self._kind, self._act, self._period_s, self._root = kind, act, period_s, root
+        self._kernel_ns = _kdamond_ns(root)
+        self._stopping = threading.Event()
+        self._actions: list[dict[str, Any]] = []
+        self._cpu_ns = 0
+        self._thread = threading.Thread(target=self._run, name=f"policy {kind}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, Any]:
+        """What it did. bytes: what came free, all actions together; cpu_ns: of the loop's thread and of kdamond."""
+        self._stopping.set()
+        self._thread.join()
+        return {
+            "kind": self._kind,
+            "actions": self._actions,
+            "count": len(self._actions),
+            "bytes": sum(action["bytes"] for action in self._actions),
+            "cpu_ns": self._cpu_ns + _kdamond_ns(self._root) - self._kernel_ns,
+        }
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._period_s):
+            self._actions.append(self._once())
+            self._cpu_ns = time.thread_time_ns()
+
+    def _once(self) -> dict[str, Any]:
+        before, start = guestos.meminfo(self._root)["MemFree"], time.monotonic_ns()
+        error = ""
+        try:
+            self._act()
+        except OSError as problem:
+            # memory.reclaim says EAGAIN when it found less than was asked for: an action all the same.
+            error = f"{type(problem).__name__}: {problem.strerror}"
+        end = time.monotonic_ns()
+        freed = guestos.meminfo(self._root)["MemFree"] - before
+        return {"t_ns": start, "ns": end - start, "bytes": freed, **({"error": error} if error else {})}
+
+
+def start(kind: str, params: dict[str, Any], root: str = "/") -> Loop:
+    """Probes the kernel for the kind and begins. Raises Unsupported, ValueError for an unknown kind."""
+    if kind not in _KINDS:
+        raise ValueError(f"unknown policy {kind!r}; known: {', '.join(_KINDS)}")
+    given = dict(params)
+    period_s = float(given.pop("period_s", 2.0))
+    return Loop(kind, _KINDS[kind](root, **given), period_s, root)
+
+
+def _drop_caches(root: str) -> Act:
+    return _writer(root, f"{_VM}/drop_caches", "1", "drop_caches")
+
+
+def _compact(root: str) -> Act:
+    return _writer(root, f"{_VM}/compact_memory", "1", "memory compaction (CONFIG_COMPACTION)")
+
+
+def _reclaim(root: str, target_bytes: int = 64 << 20, swappiness: int | None = None) -> Act:
+    path = f"{_CGROUP}/memory.reclaim"
+    if not _exists(root, path):
+        guestos.mount("cgroup2", f"{root.rstrip('/')}/{_CGROUP}")
+    more = "" if swappiness is None else f" swappiness={swappiness}"
+    return _writer(root, path, f"{target_bytes}{more}", "memory.reclaim (Linux 5.19 with CONFIG_MEMCG)")
+
+
+def _mglru(root: str, generations: int = 2) -> Act:
+    switch = "sys/kernel/mm/lru_gen/enabled"
+    if not _exists(root, switch):
+        raise Unsupported("this kernel has no multi-generational LRU (CONFIG_LRU_GEN)")
+    _write(root, switch, "y")
+    if not _exists(root, _LRU):
+        guestos.mount("debugfs", f"{root.rstrip('/')}/sys/kernel/debug")
+    if not _exists(root, _LRU):
+        raise Unsupported("this kernel does not show its LRU generations (debugfs lru_gen)")
+
+    def act() -> None:
+        for memcg, node, oldest, youngest in lru_generations(_read(root, _LRU)):
+            # Age first: what was not used since is then in a generation below the youngest.
+            _write(root, _LRU, f"+ {memcg} {node} {youngest} 1 1")
+            if youngest + 1 - oldest >= generations:
+                _write(root, _LRU, f"- {memcg} {node} {youngest + 1 - generations} 0")
+
+    return act
+
+
+def lru_generations(text: str) -> list[tuple[int, int, int, int]]:
+    """(memcg id, node, oldest and youngest generation) of each LRU in the text of debugfs lru_gen."""
+    found: list[tuple[int, int, int, int]] = []
+    memcg = node = 0
+    numbers: list[int] = []
+    for line in [*text.splitlines(), "memcg"]:
+        words = line.split()
+        if words[:1] in (["memcg"], ["node"]):
+            if numbers:
+                found.append((memcg, node, min(numbers), max(numbers)))
+            numbers = []
+            if len(words) > 1:
+                memcg, node = (int(words[1]), node) if words[0] == "memcg" else (memcg, int(words[1]))
+        elif words and words[0].isdigit():
+            numbers.append(int(words[0]))
+    return found
+
+
+def _damon(root: str, min_age_s: float = 2.0, quota_bytes: int = 128 << 20) -> Act:
+    if not _exists(root, f"{_DAMON}/enabled"):
+        raise Unsupported("this kernel has no DAMON_RECLAIM (CONFIG_DAMON_RECLAIM)")
+    settings = {"min_age": int(min_age_s * 1e6), "quota_sz": quota_bytes, "wmarks_high": 1000, "wmarks_mid": 999}
+    for name, value in {**settings, "wmarks_low": 0, "enabled": "Y"}.items():
+        _write(root, f"{_DAMON}/{name}", str(value))
+    # The kernel's own thread acts from here on; an action only looks at what it freed meanwhile.
+    return lambda: None
+
+
+_KINDS: dict[str, Callable[..., Act]] = {
+    "drop-caches": _drop_caches,
+    "reclaim": _reclaim,
+    "mglru": _mglru,
+    "damon": _damon,
+    "compact": _compact,
+}
+
+
+def _kdamond_ns(root: str) -> int:
+    """CPU time of DAMON's kernel threads so far; 0 where none runs. /proc/PID/schedstat, first field."""
+    total, proc = 0, f"{root.rstrip('/')}/proc"
+    for name in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208
+        try:
+            if _read(root, f"proc/{name}/comm").startswith("kdamond"):
+                total += int(_read(root, f"proc/{name}/schedstat").split()[0])
+        except OSError:  # a process that ended meanwhile, or a kernel without schedstat
+            continue
+    return total
+
+
+def _writer(root: str, path: str, text: str, what: str) -> Act:
+    if not _exists(root, path):
+        raise Unsupported(f"this kernel has no {what}")
+    return lambda: _write(root, path, text)
+
+
+def _exists(root: str, path: str) -> bool:
+    return os.path.exists(f"{root.rstrip('/')}/{path}")  # noqa: PTH110 - no pathlib in a guest
+
+
+def _read(root: str, path: str) -> str:
+    with open(f"{root.rstrip('/')}/{path}") as stream:
+        return stream.read()
+
+
+def _write(root: str, path: str, text: str) -> None:
+    with open(f"{root.rstrip('/')}/{path}", "w") as stream:
+        stream.write(text)
