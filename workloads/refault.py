@@ -77,5 +77,4 @@ REFAULT = Workload(
     script=script,
     memory_needed=memory_needed,
     check=check,
-    swap_bytes=lambda params, memory: touched_bytes(params, memory) if params["swap"] == "on" else 0,
 )

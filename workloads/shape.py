@@ -72,18 +72,12 @@ def wrong_settling(params: Params) -> list[tuple[str, str]]:
     return found
 
 
-def _none(_params: Params, _guest_memory_bytes: int) -> int:
-    return 0
-
-
 @dataclass(frozen=True)
 class Workload:
     """script(params, around): the phases of one boot, in order.
 
     memory_needed(params, guest_memory_bytes): what has to fit into the guest at once, as (label, bytes) parts.
-    check(params): (parameter, what is wrong) for values that do not go together. disk_bytes(params,
-    guest_memory_bytes): size of the scratch disk, 0 for none. min_vcpus: fewer cannot run it. programs: what the image
-    must carry. swap_bytes(params, guest_memory_bytes): swap that the host must have, 0 for none.
+    check(params): (parameter, what is wrong) for values that do not go together.
     """
 
     name: str
@@ -92,10 +86,6 @@ class Workload:
     script: Callable[[Params, Around], list[PhaseDict]]
     memory_needed: Callable[[Params, int], tuple[tuple[str, int], ...]]
     check: Callable[[Params], list[tuple[str, str]]]
-    disk_bytes: Callable[[Params, int], int] = _none
-    swap_bytes: Callable[[Params, int], int] = _none
-    min_vcpus: int = 1
-    programs: tuple[str, ...] = ()
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter at its default."""

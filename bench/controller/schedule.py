@@ -83,9 +83,7 @@ def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
 
 
 def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm, block: int, order: int) -> Job:
-    size = plan.guest.memory_bytes
-    disk_bytes = WORKLOADS[cell.workload].disk_bytes(cell.params, size)
-    guest = Guest(size, plan.guest.vcpus, accel, plan.guest.machine, disk_bytes)
+    guest = Guest(plan.guest.memory_bytes, plan.guest.vcpus, accel, plan.guest.machine)
     workload = WORKLOADS[cell.workload]
     phases = tuple(Phase(**step) for step in workload.script(cell.params, around(guest, arm)))
     ready_s = _ready_deadline_s(guest)

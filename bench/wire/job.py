@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from bench.wire.codec import content_hash
 
-BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
+BACKINGS = ("memfd", "anonymous", "hugetlb")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
 POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
 
@@ -58,16 +58,12 @@ class Arm:
 
 @dataclass(frozen=True)
 class Guest:
-    """Shape of the virtual machine. accel is what will be used ("kvm" or "tcg"), never "auto".
-
-    disk_bytes: size of a scratch disk (/dev/vda in the guest, read past the host's page cache), 0 for none.
-    """
+    """Shape of the virtual machine. accel is what will be used ("kvm" or "tcg"), never "auto"."""
 
     memory_bytes: int
     vcpus: int
     accel: str
     machine: str = "q35"
-    disk_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,8 +174,6 @@ class Hold:
 
     owner: who runs it, as user@machine. run: what the run is called. tune: names of settings, as bench.host.knobs has
     them. wait: wait for the lock instead of failing. become: "sudo" where root may be used, "none" where not.
-    huge_pages: of 2 MiB, that the host's pool must have at least. swap_bytes: of a swap file while the host is held,
-    where the host has no swap of its own; 0 asks for none.
     """
 
     run: str
@@ -187,5 +181,3 @@ class Hold:
     tune: tuple[str, ...] = ()
     wait: bool = False
     become: str = "none"
-    huge_pages: int = 0
-    swap_bytes: int = 0
