@@ -6,7 +6,17 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 from __future__ import annotations
 
 from workloads.phases import guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
-from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+from workloads.shape import (
+    SETTLING,
+    Around,
+    Parameter,
+    Params,
+    PhaseDict,
+    Workload,
+    own_needs,
+    share_bytes,
+    wrong_settling,
+)
 
 MIB = 1 << 20
 REGION, SENTINEL = "work", "sentinel"
@@ -42,8 +52,7 @@ _PARAMETERS = (
 
 def touched_bytes(params: Params, guest_memory_bytes: int) -> int:
     """The touched share in bytes, whole 2 MiB blocks, at least one."""
-    block = 2 * MIB
-    return max(block, int(params["touch"] * guest_memory_bytes) // block * block)
+    return share_bytes(params["touch"], guest_memory_bytes)
 
 
 def script(params: Params, around: Around) -> list[PhaseDict]:

@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.phases import guest, iterations, settle, setup
-from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+from workloads.phases import guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.shape import (
+    SETTLING,
+    Around,
+    Parameter,
+    Params,
+    PhaseDict,
+    Workload,
+    own_needs,
+    share_bytes,
+    wrong_settling,
+)
 
-MIB = 1 << 20
 FILL = "fill"
 
 _PARAMETERS = (
@@ -19,7 +28,7 @@ _PARAMETERS = (
     Parameter("tasks", "count", 1, "tasks at once; 0 is one on each CPU of the guest", 0, 1024),
     Parameter("kind", "choice", "process", "what a task is", choices=("process", "thread")),
     Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
-    Parameter("bytes", "size", 64 * MIB, "memory that each task maps, touches and unmaps", 1 << 16, 1 << 40),
+    Parameter("bytes", "size", 64 << 20, "memory that each task maps, touches and unmaps", 1 << 16, 1 << 40),
     Parameter("seconds", "seconds", 5.0, "measured time of one iteration", 0.1, 3600),
     Parameter("warmup_s", "seconds", 1.0, "time before it that is not counted", 0, 3600),
     Parameter("fill", "share", 0.4, "share of the guest's memory that is filled and freed first", 0.01, 0.98),
@@ -37,7 +46,7 @@ def script(params: Params, around: Around) -> list[PhaseDict]:
 def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
     """The fill, and after it what the tasks map: the larger of the two, and the guest's own needs, bytes."""
     tasks = max(1, params["tasks"]) * params["bytes"]
-    filled = _filled_bytes(params, guest_memory_bytes)
+    filled = share_bytes(params["fill"], guest_memory_bytes)
     larger = (f"fill {params['fill']:.0%}", filled) if filled > tasks else (f"{max(1, params['tasks'])} tasks", tasks)
     return (larger, *own_needs(guest_memory_bytes))
 
@@ -47,12 +56,8 @@ def check(params: Params) -> list[tuple[str, str]]:
     return wrong_settling(params)
 
 
-def _filled_bytes(params: Params, guest_memory_bytes: int) -> int:
-    return max(2 * MIB, int(params["fill"] * guest_memory_bytes) // (2 * MIB) * 2 * MIB)
-
-
 def _once(params: Params, around: Around) -> list[PhaseDict]:
-    size = _filled_bytes(params, around.memory_bytes)
+    size = share_bytes(params["fill"], around.memory_bytes)
     return [
         *setup(around),
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
@@ -66,8 +71,10 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
 def _iteration(params: Params, around: Around) -> list[PhaseDict]:
     args: dict[str, Any] = {name: params[name] for name in ("test", "kind", "seconds", "warmup_s", "bytes", "thp")}
     return [
+        *policy_start(around),
         guest("faults", "throughput", tasks=params["tasks"] or around.vcpus, **args),
         guest("snapshot", "snapshot"),
+        *policy_stop(around),
     ]
 
 

@@ -7,8 +7,18 @@ and the pattern is verified in full after each step. `fault` damages the region 
 
 from __future__ import annotations
 
-from workloads.phases import guest, iterations, settle, setup
-from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+from workloads.phases import guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.shape import (
+    SETTLING,
+    Around,
+    Parameter,
+    Params,
+    PhaseDict,
+    Workload,
+    own_needs,
+    share_bytes,
+    wrong_settling,
+)
 
 MIB = 1 << 20
 HELD = "held"
@@ -30,14 +40,14 @@ _PARAMETERS = (
 
 def script(params: Params, around: Around) -> list[PhaseDict]:
     """The phases of one boot."""
-    return iterations(_once(params, around), _round(params, around.memory_bytes), params)
+    return iterations(_once(params, around), _round(params, around), params)
 
 
 def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
     """What is held, what comes and goes, and the guest's own needs, bytes."""
     return (
-        (f"held {params['held']:.0%}", _bytes(params["held"], guest_memory_bytes)),
-        (f"churn {params['churn']:.0%}", _bytes(params["churn"], guest_memory_bytes)),
+        (f"held {params['held']:.0%}", share_bytes(params["held"], guest_memory_bytes)),
+        (f"churn {params['churn']:.0%}", share_bytes(params["churn"], guest_memory_bytes)),
         *own_needs(guest_memory_bytes),
     )
 
@@ -47,12 +57,8 @@ def check(params: Params) -> list[tuple[str, str]]:
     return wrong_settling(params)
 
 
-def _bytes(share: float, guest_memory_bytes: int) -> int:
-    return max(2 * MIB, int(share * guest_memory_bytes) // (2 * MIB) * 2 * MIB)
-
-
 def _once(params: Params, around: Around) -> list[PhaseDict]:
-    size = _bytes(params["held"], around.memory_bytes)
+    size = share_bytes(params["held"], around.memory_bytes)
     return [
         *setup(around),
         guest("map", "map", region=HELD, bytes=size, mapping="anonymous", thp="system"),
@@ -60,15 +66,17 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
     ]
 
 
-def _round(params: Params, memory_bytes: int) -> list[PhaseDict]:
-    size = _bytes(params["churn"], memory_bytes)
+def _round(params: Params, around: Around) -> list[PhaseDict]:
+    size = share_bytes(params["churn"], around.memory_bytes)
     churn = {"bytes": size, "seconds": params["churn_s"]}
     return [
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
+        *policy_start(around),
         guest("churn-under", "churn", gap_s=params["under_s"], **churn),
         guest("verify-under", "verify", region=HELD, extent="full"),
         guest("churn-over", "churn", gap_s=params["over_s"], **churn),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        *policy_stop(around),
         guest("compact", "compact"),
         *_fault(params["fault"]),
         guest("verify", "verify", region=HELD, extent="full"),

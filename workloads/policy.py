@@ -86,7 +86,8 @@ def _drop_caches(root: str) -> Act:
 
 
 def _compact(root: str) -> Act:
-    return _writer(root, f"{_VM}/compact_memory", "1", "memory compaction (CONFIG_COMPACTION)")
+    guestos.compact(root)
+    return lambda: guestos.compact(root)
 
 
 def _reclaim(root: str, target_bytes: int = 64 << 20, swappiness: int | None = None) -> Act:

@@ -6,10 +6,19 @@ freed, reported and discarded, and, where the host can swap, after the host swap
 
 from __future__ import annotations
 
-from workloads.phases import guest, host, iterations, settle, setup
-from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+from workloads.phases import guest, host, iterations, policy_start, policy_stop, settle, setup
+from workloads.shape import (
+    SETTLING,
+    Around,
+    Parameter,
+    Params,
+    PhaseDict,
+    Workload,
+    own_needs,
+    share_bytes,
+    wrong_settling,
+)
 
-MIB = 1 << 20
 REGION = "work"
 
 _PARAMETERS = (
@@ -22,20 +31,15 @@ _PARAMETERS = (
 )
 
 
-def touched_bytes(params: Params, guest_memory_bytes: int) -> int:
-    """The touched share in bytes, whole 2 MiB blocks, at least one."""
-    return max(2 * MIB, int(params["touch"] * guest_memory_bytes) // (2 * MIB) * 2 * MIB)
-
-
 def script(params: Params, around: Around) -> list[PhaseDict]:
     """The phases of one boot. Only the first iteration's `fresh` is of memory that nobody touched before."""
-    size = touched_bytes(params, around.memory_bytes)
-    return iterations(setup(around), _iteration(params, size), params)
+    size = share_bytes(params["touch"], around.memory_bytes)
+    return iterations(setup(around), _iteration(params, around, size), params)
 
 
 def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
     """Touched memory and the guest's own needs, bytes."""
-    touched = (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes))
+    touched = (f"touch {params['touch']:.0%}", share_bytes(params["touch"], guest_memory_bytes))
     return (touched, *own_needs(guest_memory_bytes))
 
 
@@ -44,7 +48,7 @@ def check(params: Params) -> list[tuple[str, str]]:
     return wrong_settling(params)
 
 
-def _iteration(params: Params, size: int) -> list[PhaseDict]:
+def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
     mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
     touch = {"region": REGION, "mode": "write", "histogram": True}
     release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
@@ -60,8 +64,10 @@ def _iteration(params: Params, size: int) -> list[PhaseDict]:
         guest("free-kept", "release", **release),
         guest("map-kept", "map", **mapping),
         guest("kept", "touch", **touch),
+        *policy_start(around),
         guest("free", "release", **release),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        *policy_stop(around),
         guest("map-reported", "map", **mapping),
         guest("reported", "touch", **touch),
         guest("verify", "verify", region=REGION, extent="word"),

@@ -56,6 +56,12 @@ SETTLING = (
 )
 
 
+def share_bytes(share: float, guest_memory_bytes: int) -> int:
+    """A share of the guest's memory in whole 2 MiB blocks, at least one."""
+    block = 2 << 20
+    return max(block, int(share * guest_memory_bytes) // block * block)
+
+
 def own_needs(guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
     """What the guest needs for itself, as a part of `memory_needed`."""
     return (("the guest itself", GUEST_OWN_BYTES + int(guest_memory_bytes * GUEST_OWN_SHARE)),)

@@ -249,5 +249,6 @@ TABLE = (
         "CPU seconds of the loop in the guest (drop-caches, reclaim, mglru, damon, compact) while it ran",
         time_like=True,
         resolution=0.001,
+        workloads=(),
     ),
 )

@@ -58,12 +58,17 @@ def test_a_workload_with_its_defaults_fits_a_small_guest_and_says_what_it_needs(
     assert all(label and size > 0 for label, size in parts)
 
 
-def test_a_loop_in_the_guest_runs_around_the_free_of_a_cycle_only() -> None:
-    names = [phase["name"] for phase in phases("cycle", Around(GUEST, policy=POLICY))]
-    assert names.index("policy") < names.index("free") < names.index("settle") < names.index("policy-end")
-    start = next(phase for phase in phases("cycle", Around(GUEST, policy=POLICY)) if phase["name"] == "policy")
+MEASURED = {"cycle": "free", "faults": "faults", "refault": "free", "integrity": "churn-under"}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_a_loop_in_the_guest_runs_around_what_is_measured_in_every_workload(workload: str) -> None:
+    found = phases(workload, Around(GUEST, policy=POLICY))
+    names = [phase["name"] for phase in found]
+    assert names.index("policy") < names.index(MEASURED[workload]) < names.index("policy-end")
+    start = next(phase for phase in found if phase["name"] == "policy")
     assert (start["op"], start["args"]) == ("policy_start", POLICY)
-    assert not [phase for phase in phases("cycle") if phase["name"].startswith("policy")]
+    assert not [phase for phase in phases(workload) if phase["name"].startswith("policy")]
 
 
 def test_zero_tasks_are_one_on_each_cpu_of_the_guest() -> None:
