@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.analysis.blocks import Cell, Run, arms_of, by_block, cells, chosen, complete_blocks
 from bench.analysis.compare import Comparison, compare
-from bench.analysis.summary import workload_of
+from bench.analysis.kinds import workload_of
 from bench.analysis.values import Boot, number
 from bench.analysis.verdict import default_margin, holm
 from bench.wire.metrics import Metric, metrics_of

@@ -12,21 +12,15 @@ from typing import Any
 
 import pandas as pd
 
-from bench.analysis import values_cost
 from bench.analysis.doubts import Doubt
+from bench.analysis.kinds import how, workload_of
 from bench.analysis.series import curves
-from bench.analysis.values import EXPECTED, Boot, Iteration, Missing, number
-from bench.analysis.values import HOW as CYCLE_HOW
+from bench.analysis.values import EXPECTED, Boot, How, Iteration, Missing, number
 from bench.wire.metrics import METRICS, metrics_of
 
 Values = dict[str, list[float | None]]
-HOW = {**CYCLE_HOW, **values_cost.HOW}
 # Facts of the boot, not of an iteration: the first touch happens once, before any warm-up could warm anything.
-ONCE = tuple(
-    name for name in METRICS if name in ("ready_s", "filled_resident_bytes") or name.startswith("first_touch_")
-)
-# Of boots from before there were other workloads.
-DEFAULT_WORKLOAD = "cycle"
+ONCE = tuple(metric.name for metric in METRICS.values() if metric.once)
 
 
 @dataclass(frozen=True)
@@ -44,30 +38,27 @@ class Summary:
 
 def summarise(boot: Boot, series: pd.DataFrame) -> Summary:
     """Every metric of its workload for each iteration of a boot line. Never raises for missing data."""
-    names = [metric.name for metric in metrics_of(workload_of(boot))]
+    workload = workload_of(boot)
+    ways = {metric.name: how(workload, metric.name) for metric in metrics_of(workload)}
     lines = curves(series)
     reasons: dict[tuple[str, str], list[str]] = {}
-    values: Values = {name: [] for name in names}
-    warmups: Values = {name: [] for name in names}
+    values: Values = {name: [] for name in ways}
+    warmups: Values = {name: [] for name in ways}
     iterations = phases_by_iteration(boot)
     for index, phases in sorted(iterations.items()):
         iteration = Iteration(boot, phases, lines)
         target = warmups if is_warmup(phases) else values
-        for name in names:
-            target[name].append(None if name in ONCE else _value(name, iteration, f"iteration {index}", reasons))
+        for name, way in ways.items():
+            value = None if name in ONCE else _value(name, way, iteration, f"iteration {index}", reasons)
+            target[name].append(value)
     first = Iteration(boot, iterations.get(0, {}), lines)
     for name in ONCE:
         if values.get(name):
-            values[name][0] = _value(name, first, "this boot", reasons)
+            values[name][0] = _value(name, ways[name], first, "this boot", reasons)
     doubts = [Doubt("not-measured", f"{where}: {why} ({', '.join(lost)})") for (where, why), lost in reasons.items()]
     if not any(values.values()):
         doubts.append(Doubt("no-iteration", "the boot has no counted iteration"))
     return Summary(values, warmups, tuple(doubts))
-
-
-def workload_of(boot: Boot) -> str:
-    """The workload of a boot line."""
-    return str(boot.get("workload") or DEFAULT_WORKLOAD)
 
 
 def boot_value(values: Sequence[float | None]) -> float | None:
@@ -89,9 +80,11 @@ def is_warmup(phases: dict[str, dict[str, Any]]) -> bool:
     return any(phase.get("warmup") for phase in phases.values())
 
 
-def _value(name: str, iteration: Iteration, where: str, reasons: dict[tuple[str, str], list[str]]) -> float | None:
+def _value(
+    name: str, way: How, iteration: Iteration, where: str, reasons: dict[tuple[str, str], list[str]]
+) -> float | None:
     try:
-        value = number(HOW[name](iteration))
+        value = number(way(iteration))
     except Missing as missing:
         reason = str(missing)
     else:

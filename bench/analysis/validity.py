@@ -11,8 +11,9 @@ import pandas as pd
 
 from bench.analysis.conditions import FAILED_DISCARD, recognised
 from bench.analysis.doubts import Doubt
+from bench.analysis.kinds import kind_of
 from bench.analysis.series import NO_CURVE, Curve, curves
-from bench.analysis.summary import Summary, is_warmup, phases_by_iteration, workload_of
+from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
 from bench.analysis.values import DISCARD, RAM, Boot, number
 from bench.wire.units import show_bytes
 
@@ -20,20 +21,7 @@ REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio
 MOST_MISSED_SHARE = 0.10
 LONGEST_GAP_S = 1.0
 MOST_CLOCK_ERROR_S = 0.25
-_MEASURED = {
-    "cycle": ("touch", "hold", "verify", "free", "settle", "retouch"),
-    "faults": ("fill-settle", "faults"),
-    "refault": ("fresh", "kept", "free", "settle", "reported", "swapped"),
-    "integrity": ("churn-under", "churn-over", "settle", "verify"),
-}
 _OWN_PROOF = ("proof-free", "proof-settle")
-# Where discards must be seen in an arm that reports: from the start of the first to the end of the second.
-_PROOF = {
-    "cycle": ("free", "settle"),
-    "faults": ("fill-free", "fill-settle"),
-    "refault": ("free", "settle"),
-    "integrity": ("churn-over", "settle"),
-}
 
 Problem = tuple[str, list[str]]  # reason, evidence
 
@@ -132,7 +120,7 @@ def _gaps(boot: Boot, ram: Curve) -> list[tuple[float, str]]:
     found = []
     for phase in boot.get("phases") or []:
         start, end = number(phase.get("start_s")), number(phase.get("end_s"))
-        if phase.get("name") in _MEASURED[workload_of(boot)] and start is not None and end is not None:
+        if phase.get("name") in kind_of(boot).measured and start is not None and end is not None:
             found.append((ram.largest_gap(start, end), f"phase {phase['name']} of iteration {phase.get('iteration')}"))
     return found
 
@@ -174,7 +162,7 @@ def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[float]:
     """Bytes discarded between a free and the end of its settle phase, each time that both happened."""
     names = {phase.get("name") for phase in boot.get("phases") or []}
     # A plan whose own free cannot be reported, as of blocks too small, frees something else first.
-    first, last = _OWN_PROOF if _OWN_PROOF[0] in names else _PROOF[workload_of(boot)]
+    first, last = _OWN_PROOF if _OWN_PROOF[0] in names else kind_of(boot).proof
     found = []
     for phases in phases_by_iteration(boot).values():
         start = number(phases.get(first, {}).get("start_s"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.analysis.series import NO_CURVE
-from bench.analysis.values import DISCARD, NOT_ASKED, Iteration, Missing, latency, seconds_per_gib
+from bench.analysis.values import DISCARD, NOT_ASKED, How, Iteration, Missing, latency, seconds_per_gib
 from bench.wire.metrics_cost import STATES
 from bench.wire.units import GIB, show_bytes
 
@@ -95,15 +95,19 @@ def _break_even_swap(it: Iteration) -> float:
 _CHURNS, _VERIFIED = ("churn-under", "churn-over"), ("verify-under", "verify")
 
 
-HOW: dict[str, Callable[[Iteration], float]] = {
+FAULTS: dict[str, How] = {
     "faults_per_s": lambda it: it.result("faults", "per_second"),
     "filled_resident_bytes": _filled,
     "working_resident_bytes": _working,
+}
+REFAULT: dict[str, How] = {
     **{f"{state}_s_per_gib": _cost(state) for state in STATES},
     **{f"{state}_{name}_s": _asked(state, latency(state, key)) for state in STATES for name, key in _KEYS.items()},
     "kept_discarded_share": _kept_discarded,
     "break_even_s": _break_even,
     "break_even_swap_share": _break_even_swap,
+}
+INTEGRITY: dict[str, How] = {
     "verified_bytes": lambda it: sum(it.result(name, "bytes") for name in (*_CHURNS, *_VERIFIED)),
     "churn_cycles": lambda it: sum(it.result(name, "cycles") for name in _CHURNS),
 }

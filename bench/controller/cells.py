@@ -14,24 +14,34 @@ from bench.controller.quantities import (
     SHARE_SCHEMA,
     SIZE_SCHEMA,
     Name,
+    Size,
     read_count,
     read_seconds,
     read_share,
     read_size,
 )
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
-from bench.wire.units import show_bytes
+from bench.wire.units import MIB, show_bytes
 from workloads.catalog import WORKLOADS
 from workloads.shape import Parameter
+
+SMALLEST_GUEST_BYTES = 256 * MIB
+GuestMemory = Annotated[Size, Field(ge=SMALLEST_GUEST_BYTES, multiple_of=2 * MIB)]
+Vcpus = Annotated[int, Field(ge=1, le=1024)]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A workload with every parameter, in base units. `name` is the workload's, unless the plan gave another."""
+    """A workload with every parameter, in base units. `name` is the workload's, unless the plan gave another.
+
+    memory_bytes, vcpus: of its guest; None: as the plan's `guest:` says.
+    """
 
     name: str
     workload: str
     params: dict[str, Any]
+    memory_bytes: int | None = None
+    vcpus: int | None = None
 
 
 def read_cells(document: Document) -> tuple[tuple[Cell, ...], list[Problem]]:
@@ -52,11 +62,14 @@ def read_cells(document: Document) -> tuple[tuple[Cell, ...], list[Problem]]:
 
 def cell_entry(cell: Cell) -> dict[str, Any]:
     """The cell as an entry of a plan, every parameter written."""
-    return {"name": cell.name, "workload": cell.workload, **cell.params}
+    own = {"memory": cell.memory_bytes, "vcpus": cell.vcpus}
+    shape = {key: value for key, value in own.items() if value is not None}
+    return {"name": cell.name, "workload": cell.workload, **shape, **cell.params}
 
 
-def unfit(cell: Cell, guest_memory_bytes: int) -> str:
-    """Why the cell cannot fit into such a guest, with the arithmetic; "" when it does."""
+def unfit(cell: Cell, plan_memory_bytes: int) -> str:
+    """Why the cell cannot fit into its guest, with the arithmetic; "" when it does."""
+    guest_memory_bytes = cell.memory_bytes or plan_memory_bytes
     parts = WORKLOADS[cell.workload].memory_needed(cell.params, guest_memory_bytes)
     needed = sum(size for _, size in parts)
     if needed <= guest_memory_bytes:
@@ -79,8 +92,10 @@ def _read(document: Document, path: KeyPath) -> tuple[Cell | None, list[Problem]
     values = model.model_dump()
     name = values.pop("name") or kind
     del values["workload"]
+    memory_bytes, vcpus = values.pop("memory"), values.pop("vcpus")
     wrong = WORKLOADS[kind].check(values)
-    return Cell(name, kind, values), [document.problem((*path, key), message) for key, message in wrong]
+    cell = Cell(name, kind, values, memory_bytes, vcpus)
+    return cell, [document.problem((*path, key), message) for key, message in wrong]
 
 
 def _no_workload(document: Document, path: KeyPath, entry: Any, kind: Any) -> Problem:
@@ -107,6 +122,8 @@ def parameters_model(kind: str) -> type[Strict]:
         __base__=Strict,
         workload=(str, Field(description="the name of a workload, as in cycle")),
         name=(Name, Field("", validate_default=False, description="a name for this workload here, as in small")),
+        memory=(GuestMemory | None, Field(None, description="this workload's guest: a size of 256M or more, as in 1G")),
+        vcpus=(Vcpus | None, Field(None, description="this workload's guest: a whole number of CPUs, as in 2")),
         **fields,
     )
 

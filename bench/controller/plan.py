@@ -133,20 +133,30 @@ def check_memory(plan: Plan, host: Host, available_bytes: int) -> None:
     free, why = available_bytes, "free (MemAvailable)"
     if host.memory_bytes is not None and host.memory_bytes < available_bytes:
         free, why = host.memory_bytes, "for guests (memory in its entry of hosts.yaml)"
-    needed = plan.guest.memory_bytes + QEMU_OWN_BYTES
+    path, wanted = _largest(plan)
+    needed = wanted + QEMU_OWN_BYTES
     if needed > free:
         most = max(0, free - QEMU_OWN_BYTES) // MIB
         raise plan_error(
             plan,
-            ("guest", "memory"),
-            f"{show_bytes(plan.guest.memory_bytes)} for the guest + {show_bytes(QEMU_OWN_BYTES)} for QEMU = "
+            path,
+            f"{show_bytes(wanted)} for the guest + {show_bytes(QEMU_OWN_BYTES)} for QEMU = "
             f"{show_bytes(needed)}, but host {host.name} has {show_bytes(free)} {why}; write at most {most}M",
         )
 
 
+def _largest(plan: Plan) -> tuple[KeyPath, int]:
+    """Where the largest guest of a plan is said, and its bytes."""
+    largest = max(plan.cells, key=lambda cell: plan.guest_of(cell).memory_bytes)
+    if largest.memory_bytes is None:
+        return ("guest", "memory"), plan.guest.memory_bytes
+    names = [entry.get("name") or entry.get("workload") for entry in plan.document.value["workloads"]]
+    return ("workloads", names.index(largest.name), "memory"), largest.memory_bytes
+
+
 def check_cpus(plan: Plan, host: Host) -> None:
     """Raises InputError when a guest of the plan has more vCPUs than the host has CPUs for guests (if it names any)."""
-    given, needed = len(host.guest_cpus), plan.guest.vcpus
+    given, needed = len(host.guest_cpus), max(plan.guest_of(cell).vcpus for cell in plan.cells)
     if 0 < given < needed:
         have = "1 CPU" if given == 1 else f"{given} CPUs"
         raise host.error(

@@ -9,16 +9,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.controller.arms import read_against, read_arms
-from bench.controller.cells import Cell, read_cells, unfit
+from bench.controller.cells import Cell, GuestMemory, Vcpus, read_cells, unfit
 from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
-from bench.controller.quantities import Name, Size, read_share, read_size
+from bench.controller.quantities import Name, read_share, read_size
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
 from bench.wire.metrics import METRICS, Metric, metrics_of
 from bench.wire.units import MIB
 from workloads.catalog import WORKLOADS
 
-SMALLEST_GUEST_BYTES = 256 * MIB
 # Keys whose value in a file is that of the plan.
 SAME = (
     "name", "question", "variant", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed", "parallel",
@@ -28,13 +27,8 @@ SAME = (
 class GuestModel(Strict):
     """`guest:` of a plan."""
 
-    memory: Size = Field(
-        default=512 * MIB,
-        ge=SMALLEST_GUEST_BYTES,
-        multiple_of=2 * MIB,
-        description="a size of 256M or more, as in 512M",
-    )
-    vcpus: int = Field(default=1, ge=1, le=1024, description="a whole number of CPUs from 1 on, as in 2")
+    memory: GuestMemory = Field(default=512 * MIB, description="a size of 256M or more, as in 512M")
+    vcpus: Vcpus = Field(default=1, description="a whole number of CPUs from 1 on, as in 2")
     machine: Literal["q35", "pc", "virt"] = Field(default="q35", description="a machine type of QEMU, as in q35")
 
 
@@ -120,6 +114,11 @@ class Plan:
     quiet: Quiet = QUIET
     against: dict[str, str] = field(default_factory=dict)
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
+
+    def guest_of(self, cell: Cell) -> GuestShape:
+        """The guest of a cell: the plan's, with what the cell says of its own."""
+        plan = self.guest
+        return GuestShape(cell.memory_bytes or plan.memory_bytes, cell.vcpus or plan.vcpus, plan.machine)
 
     def cell(self, name: str) -> Cell:
         """The cell called so. Raises KeyError."""

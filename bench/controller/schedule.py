@@ -83,7 +83,8 @@ def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
 
 
 def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm, block: int, order: int) -> Job:
-    guest = Guest(plan.guest.memory_bytes, plan.guest.vcpus, accel, plan.guest.machine)
+    shape = plan.guest_of(cell)
+    guest = Guest(shape.memory_bytes, shape.vcpus, accel, shape.machine)
     workload = WORKLOADS[cell.workload]
     phases = tuple(Phase(**step) for step in workload.script(cell.params, around(guest, arm)))
     ready_s = _ready_deadline_s(guest)

@@ -15,7 +15,7 @@ class Metric:
 
     time_like: the figure depends on the speed of the (emulated) CPU and carries a mark under TCG.
 
-    workloads: those whose boots give it; () for all.
+    workloads: those whose boots give it; () for all. once: a fact of the boot, not of each iteration.
     """
 
     name: str
@@ -27,3 +27,4 @@ class Metric:
     time_like: bool = False
     resolution: float = 0.0
     workloads: tuple[str, ...] = ("cycle",)
+    once: bool = False

@@ -62,6 +62,7 @@ TABLE = (
         "residency of the guest's RAM at the end of the fill, before the tasks start",
         resolution=MIB,
         workloads=_FAULTS,
+        once=True,
     ),
     Metric(
         "working_resident_bytes",

@@ -92,6 +92,7 @@ TABLE = (
         "ratio",
         "time of the boot's first touch, per GiB touched",
         time_like=True,
+        once=True,
     ),
     Metric(
         "first_touch_p50_s",
@@ -101,6 +102,7 @@ TABLE = (
         "ratio",
         "median latency of one page, first touch",
         time_like=True,
+        once=True,
     ),
     Metric(
         "first_touch_p99_s",
@@ -110,6 +112,7 @@ TABLE = (
         "ratio",
         "99th percentile of one page, first touch",
         time_like=True,
+        once=True,
     ),
     Metric(
         "first_touch_p999_s",
@@ -119,6 +122,7 @@ TABLE = (
         "ratio",
         "99.9th percentile of one page, first touch",
         time_like=True,
+        once=True,
     ),
     Metric(
         "refault_s_per_gib",
@@ -213,6 +217,7 @@ TABLE = (
         time_like=True,
         resolution=0.01,
         workloads=(),
+        once=True,
     ),
     Metric(
         "held_free_bytes",

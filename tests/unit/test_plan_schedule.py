@@ -48,6 +48,13 @@ def test_every_block_of_a_cell_boots_every_arm_once_and_back_to_back(
         assert [job.order for job in group] == list(range(len(names)))
 
 
+def test_a_workload_may_have_a_guest_of_its_own() -> None:
+    large = dataclasses.replace(QUICK.cells[0], name="large", memory_bytes=1 << 30, vcpus=2)
+    plan = dataclasses.replace(QUICK, cells=(QUICK.cells[0], large), blocks=1)
+    shapes = {job.cell: (job.guest.memory_bytes, job.guest.vcpus) for job in schedule(plan, Host("h"), PATHS, "tcg", 1)}
+    assert shapes == {"cycle": (640 << 20, 1), "large": (1 << 30, 2)}
+
+
 @given(ARM_LISTS, st.integers(1, 5), SEEDS)
 def test_the_same_seed_gives_the_same_jobs(names: list[str], blocks: int, seed: int) -> None:
     plan = plan_of(names, blocks)

@@ -1,0 +1,51 @@
+"""What the analysis knows of each workload: which phases measure, where discards must be seen, how metrics are had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.analysis import values, values_cost
+from bench.analysis.values import Boot, How
+
+
+@dataclass(frozen=True)
+class Kind:
+    """measured: phases in which the sampler may have no gap.
+
+    proof: where discards must be seen in an arm that reports, from the start of the first phase to the end of the
+    second. how: metric -> its value in one iteration, besides those of every workload (values.COMMON).
+    """
+
+    measured: tuple[str, ...]
+    proof: tuple[str, str]
+    how: Mapping[str, How]
+
+
+KINDS: dict[str, Kind] = {
+    "cycle": Kind(("touch", "hold", "verify", "free", "settle", "retouch"), ("free", "settle"), values.CYCLE),
+    "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
+    "refault": Kind(
+        ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT
+    ),
+    "integrity": Kind(
+        ("churn-under", "churn-over", "settle", "verify"), ("churn-over", "settle"), values_cost.INTEGRITY
+    ),
+}
+# Of boots from before there were other workloads.
+DEFAULT_WORKLOAD = "cycle"
+
+
+def workload_of(boot: Boot) -> str:
+    """The workload of a boot line."""
+    return str(boot.get("workload") or DEFAULT_WORKLOAD)
+
+
+def kind_of(boot: Boot) -> Kind:
+    """What is known of the workload of a boot line."""
+    return KINDS[workload_of(boot)]
+
+
+def how(workload: str, metric: str) -> How:
+    """How a metric is had from an iteration of a workload. Raises KeyError where it is not one of its metrics."""
+    return KINDS[workload].how.get(metric) or values.COMMON[metric]
