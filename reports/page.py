@@ -10,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bench.analysis.controls import sentence
 from bench.wire.units import show_seconds
 from reports import context, figures, result, words
 from reports.combined import Combined, combined
@@ -17,6 +18,7 @@ from reports.data import MIB, by_boot, guest_bytes, traces
 from reports.forest import forest
 from reports.lab import lab
 from reports.load import Run, read_run
+from reports.pareto import fronts
 from reports.svg import ARM_COLOURS, Picture
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,6 +71,9 @@ def page(run: Run) -> str:
         combined=[(item, _forest(run, number, item)) for number, item in enumerate(combined(run), start=1)],
         cells=cells,
         arm_class={arm: f"arm-{index % ARM_COLOURS}" for index, arm in enumerate(run.arms)},
+        fronts=fronts(run),
+        controls=sentence(run.analysis.get("controls") or []),
+        out_of_memory=run.analysis.get("out_of_memory") or [],
         lab=lab(run),
         hosts=context.host_facts(run),
         guests=context.guest_facts(run),

@@ -15,7 +15,8 @@ NOTHING = "–"
 GROUPS = (
     ("Memory on the host", ("residual_bytes", "returned_share", "returned_bytes", "resident_peak_bytes",
                             "footprint_byte_s", "footprint_guest_share", "held_free_bytes", "stuck_free_bytes",
-                            "below_order_growth_bytes", "filled_resident_bytes", "working_resident_bytes")),
+                            "below_order_growth_bytes", "held_unexplained_bytes", "filled_resident_bytes",
+                            "working_resident_bytes")),
     ("Time until it came back", ("t50_s", "t90_s", "t99_s")),
     ("Throughput", ("faults_per_s",)),
     ("A page, by the state it was in", (
@@ -23,8 +24,10 @@ GROUPS = (
         "break_even_s", "break_even_swap_share")),
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
-                       "policy_cpu_s", "ready_s")),
-    ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes",
+                       "qemu_main_cpu_s", "guest_cpu_s", "guest_kworker_cpu_s", "policy_cpu_s", "qmp_round_trip_p50_s",
+                       "qmp_round_trip_max_s", "ready_s")),
+    ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes", "failed_discards",
+                       "host_thp_splits", "host_thp_faults",
                        "kept_discarded_share", "verified_bytes", "churn_cycles")),
 )  # fmt: skip
 OTHER = "Other"

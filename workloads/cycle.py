@@ -19,7 +19,7 @@ from workloads.shape import (
 )
 
 MIB = 1 << 20
-REGION, SENTINEL = "work", "sentinel"
+REGION, SENTINEL, HELD = "work", "sentinel", "held"
 
 _PARAMETERS = (
     Parameter("touch", "share", 0.5, "share of the guest's memory that is touched and freed", 0.01, 0.98),
@@ -35,6 +35,7 @@ _PARAMETERS = (
         0,
         1 << 40,
     ),
+    Parameter("held", "share", 0.0, "share of the guest's memory that stays in use through the boot", 0.0, 0.95),
     Parameter("sentinel", "size", 32 * MIB, "memory that stays in use and is verified", 1 << 16, 1 << 40),
     Parameter(
         "mapping",
@@ -44,7 +45,9 @@ _PARAMETERS = (
         choices=("anonymous", "shared-anonymous", "memfd", "private-file", "shared-file", "hugetlb"),
     ),
     Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
-    Parameter("release", "choice", "munmap", "how it is freed", choices=("munmap", "dontneed", "free", "holes")),
+    Parameter(
+        "release", "choice", "munmap", "how it is freed", choices=("munmap", "dontneed", "free", "holes", "mixed")
+    ),
     Parameter("hole_every", "count", 2, "release: holes frees every so manieth block", 1, 1 << 20),
     Parameter("hole_block", "size", 2 * MIB, "size of these blocks", 4096, 1 << 30),
 )
@@ -65,9 +68,25 @@ def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, i
     """Touched memory, sentinel and the guest's own needs, bytes."""
     return (
         (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes)),
+        *([(f"held {params['held']:.0%}", _held_bytes(params, guest_memory_bytes))] if params["held"] else []),
         ("sentinel", params["sentinel"]),
         *own_needs(guest_memory_bytes),
     )
+
+
+def _held_bytes(params: Params, guest_memory_bytes: int) -> int:
+    return share_bytes(params["held"], guest_memory_bytes)
+
+
+def _held(params: Params, around: Around) -> list[PhaseDict]:
+    """Memory in use all the time: with a large share the guest is nearly full."""
+    if not params["held"]:
+        return []
+    size = _held_bytes(params, around.memory_bytes)
+    return [
+        guest("held", "map", region=HELD, bytes=size, mapping="anonymous", thp="system"),
+        guest("held-touch", "touch", region=HELD, mode="write", histogram=False),
+    ]
 
 
 def check(params: Params) -> list[tuple[str, str]]:
@@ -86,6 +105,7 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
         *(proof(params, params["proof"]) if params["proof"] else []),
         guest("sentinel", "map", **region),
         guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
+        *_held(params, around),
     ]
 
 
@@ -108,6 +128,7 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
         guest("snapshot", "snapshot"),
         *policy_stop(around),
         guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),
+        *([guest("held-verify", "verify", region=HELD, extent="word")] if params["held"] else []),
         *remap,
         guest("retouch", "touch", **touch),
         guest("reverify", "verify", region=REGION, extent="word"),

@@ -26,7 +26,7 @@ _MOUNTS = (
     # memtouch's files are here: memory is the limit, not a share of it
     ("tmpfs", "/tmp", "size=100%"),  # noqa: S108 - a mount point in our own guest
 )
-_REPORTING_ORDER = "sys/module/page_reporting/parameters/page_reporting_order"
+_REPORTING = "sys/module/page_reporting/parameters"
 
 
 class Unsupported(Exception):  # noqa: N818 - no error: the kernel is what it is
@@ -56,7 +56,7 @@ def load_modules(folder: str = "/modules") -> list[str]:
     then missing, which the host sees in the facts.
     """
     loaded = []
-    for line in (_text(f"{folder}/order") or "").splitlines():
+    for line in (read_text(f"{folder}/order") or "").splitlines():
         name, *aliases = line.split()
         if aliases and not any(has_device(alias) for alias in aliases):
             continue
@@ -71,7 +71,7 @@ def load_modules(folder: str = "/modules") -> list[str]:
 def has_device(alias: str, root: str = "/") -> bool:
     """Whether there is a virtio device that an alias with a * at its end fits."""
     devices, start = f"{root}/sys/bus/virtio/devices", alias.rstrip("*")
-    return any((_text(f"{devices}/{name}/modalias") or "").startswith(start) for name in _names(devices))
+    return any((read_text(f"{devices}/{name}/modalias") or "").startswith(start) for name in names(devices))
 
 
 def power_off() -> None:
@@ -90,8 +90,8 @@ def find_port(name: str = PORT_NAME, root: str = "/", deadline_s: float = 20.0) 
     ports = f"{root}/sys/class/virtio-ports"
     end = time.monotonic() + deadline_s
     while True:
-        for port in _names(ports):
-            if _text(f"{ports}/{port}/name") == name and os.path.exists(f"{root}/dev/{port}"):  # noqa: PTH110
+        for port in names(ports):
+            if read_text(f"{ports}/{port}/name") == name and os.path.exists(f"{root}/dev/{port}"):  # noqa: PTH110
                 return f"{root}/dev/{port}"
         if time.monotonic() > end:
             raise TimeoutError(f"no virtio-serial port {name!r} after {deadline_s:.0f} s")
@@ -104,7 +104,7 @@ def facts(root: str = "/") -> dict[str, Any]:
     return {
         "kernel": system.release,
         "kernel_version": system.version,
-        "cmdline": _text(f"{root}/proc/cmdline"),
+        "cmdline": read_text(f"{root}/proc/cmdline"),
         "machine": system.machine,
         "page_bytes": os.sysconf("SC_PAGE_SIZE"),
         "memory_bytes": meminfo(root).get("MemTotal"),
@@ -114,7 +114,7 @@ def facts(root: str = "/") -> dict[str, Any]:
         "thp_enabled": thp_enabled(root),
         "page_poison": page_poison(root),
         "monotonic_ns": time.monotonic_ns(),
-        "uptime_s": float((_text(f"{root}/proc/uptime") or "0").split()[0]),
+        "uptime_s": float((read_text(f"{root}/proc/uptime") or "0").split()[0]),
         "python": sys.version.split()[0],
     }
 
@@ -122,7 +122,7 @@ def facts(root: str = "/") -> dict[str, Any]:
 def meminfo(root: str = "/") -> dict[str, int]:
     """/proc/meminfo in bytes; its few entries without a unit (counts) as they are."""
     values = {}
-    for line in (_text(f"{root}/proc/meminfo") or "").splitlines():
+    for line in (read_text(f"{root}/proc/meminfo") or "").splitlines():
         name, _, rest = line.partition(":")
         fields = rest.split()
         if fields and fields[0].isdigit():
@@ -134,7 +134,7 @@ def buddy_free_bytes(root: str = "/", page_bytes: int = 0) -> list[int]:
     """Free bytes in blocks of each order from 0 on, over all nodes and zones of /proc/buddyinfo."""
     page = page_bytes or os.sysconf("SC_PAGE_SIZE")
     totals: list[int] = []
-    for line in (_text(f"{root}/proc/buddyinfo") or "").splitlines():
+    for line in (read_text(f"{root}/proc/buddyinfo") or "").splitlines():
         counts = [int(field) for field in line.partition(", zone")[2].split()[1:]]
         totals += [0] * (len(counts) - len(totals))
         for order, count in enumerate(counts):
@@ -145,9 +145,9 @@ def buddy_free_bytes(root: str = "/", page_bytes: int = 0) -> list[int]:
 def balloon_features(root: str = "/") -> str | None:
     """The negotiated feature bits of the balloon device as sysfs shows them (bit 0 first); None without a device."""
     devices = f"{root}/sys/bus/virtio/devices"
-    for name in _names(devices):
-        if int(_text(f"{devices}/{name}/device") or "0", 16) == BALLOON:
-            return _text(f"{devices}/{name}/features")
+    for name in names(devices):
+        if int(read_text(f"{devices}/{name}/device") or "0", 16) == BALLOON:
+            return read_text(f"{devices}/{name}/features")
     return None
 
 
@@ -158,19 +158,31 @@ def is_reporting(root: str = "/") -> bool:
 
 def page_reporting_order(root: str = "/") -> int | None:
     """The kernel's page_reporting_order; None when the kernel has none."""
-    text = _text(f"{root}/{_REPORTING_ORDER}")
+    text = read_text(f"{root}/{_REPORTING}/page_reporting_order")
     return int(text) if text else None
 
 
-def set_page_reporting_order(order: int, root: str = "/") -> None:
-    """Writes it. The driver's registration overwrites it, so this must come later. Raises OSError."""
-    with open(f"{root}/{_REPORTING_ORDER}", "w") as stream:
-        stream.write(str(order))
+def set_reporting_parameter(name: str, value: int, root: str = "/") -> None:
+    """Writes a parameter of page_reporting, and reads it back. Raises Unsupported with what the kernel has instead.
+
+    The driver's registration overwrites the order, so this must come later.
+    """
+    folder = f"{root}/{_REPORTING}"
+    if name not in names(folder):
+        raise Unsupported(f"this kernel's page_reporting has no parameter {name}: {', '.join(names(folder)) or 'none'}")
+    try:
+        with open(f"{folder}/{name}", "w") as stream:
+            stream.write(str(value))
+    except OSError as error:
+        raise Unsupported(f"this kernel refuses {name}={value}: {error.strerror}") from None
+    found = read_text(f"{folder}/{name}")
+    if found != str(value):
+        raise Unsupported(f"this kernel made {name}={found} of {value}")
 
 
 def thp_enabled(root: str = "/") -> str | None:
     """The word in brackets of transparent_hugepage/enabled; None when the kernel has none."""
-    text = _text(f"{root}/sys/kernel/mm/transparent_hugepage/enabled")
+    text = read_text(f"{root}/sys/kernel/mm/transparent_hugepage/enabled")
     return text.partition("[")[2].partition("]")[0] if text else None
 
 
@@ -203,7 +215,7 @@ def page_poison(root: str = "/") -> bool:
     zero where it clears them: drivers/virtio/virtio_balloon.c, virtballoon_validate() and virtballoon_probe().
     """
     features = balloon_features(root) or ""
-    words = (_text(f"{root}/proc/cmdline") or "").split()
+    words = (read_text(f"{root}/proc/cmdline") or "").split()
     clears = "init_on_free=1" in words
     return features[POISON_BIT : POISON_BIT + 1] == "1" and not clears
 
@@ -233,14 +245,14 @@ def _load(path: str) -> None:
         os.close(fd)
 
 
-def _names(folder: str) -> Iterable[str]:
+def names(folder: str) -> Iterable[str]:
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208
     except OSError:
         return ()
 
 
-def _text(path: str) -> str | None:
+def read_text(path: str) -> str | None:
     try:
         with open(path) as stream:
             return stream.read().strip()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from workloads import guestos
+from workloads import guestos, usage
 
 TYPE_CHECKING = False  # importing typing is slow in an emulated guest
 if TYPE_CHECKING:
@@ -52,11 +52,18 @@ class Operations:
         """The guest's CLOCK_MONOTONIC."""
         return {"monotonic_ns": time.monotonic_ns()}
 
-    def setup(self, page_reporting_order: int | None = None) -> dict[str, Any]:
-        """Sets the reporting order unless None, and reads it back. Raises OSError where the kernel has none."""
-        if page_reporting_order is not None:
-            guestos.set_page_reporting_order(page_reporting_order, self._root)
-        return {"page_reporting_order": guestos.page_reporting_order(self._root)}
+    def setup(self, page_reporting_order: int | None = None, params: dict[str, int] | None = None) -> dict[str, Any]:
+        """Sets parameters of page_reporting, its order unless None, and reads all of them back.
+
+        Raises guestos.Unsupported where the kernel lacks one, or does not take the value.
+        """
+        order = {} if page_reporting_order is None else {"page_reporting_order": page_reporting_order}
+        for name, value in {**order, **(params or {})}.items():
+            guestos.set_reporting_parameter(name, value, self._root)
+        return {
+            "page_reporting_order": guestos.page_reporting_order(self._root),
+            **({"params": params} if params else {}),
+        }
 
     def map(self, region: str, bytes: int, mapping: Any = "anonymous", thp: Any = "system") -> dict[str, Any]:  # noqa: A002
         """Maps `bytes` (rounded up to pages) under a name that is not in use."""
@@ -98,13 +105,18 @@ class Operations:
 
     def release(self, region: str, how: Any = "munmap", every: int = 2, block_bytes: int = 2 << 20) -> dict[str, Any]:
         """Gives memory back; `bytes` really came free, `offered_bytes` were resident in what was released."""
-        released = self._region(region).release(how, every, block_bytes)
+        mapped = self._region(region)
+        released = mapped.release_mixed() if how == "mixed" else mapped.release(how, every, block_bytes)
         if how == "munmap":
             del self._regions[region]
         return {"ns": released.ns, "bytes": released.bytes, "offered_bytes": released.offered_bytes}
 
     def snapshot(self) -> dict[str, Any]:
-        """Free memory as the guest sees it. below_order_bytes: free, but in blocks too small to be reported."""
+        """Free memory as the guest sees it, and the CPU time that it has used.
+
+        below_order_bytes: free, but in blocks too small to be reported. cpu_busy_ns: of all its CPUs since the boot,
+        kworker_ns: of the kernel's worker threads, of which the reporting worker is one.
+        """
         memory = guestos.meminfo(self._root)
         buddy = guestos.buddy_free_bytes(self._root)
         order = guestos.page_reporting_order(self._root) if guestos.is_reporting(self._root) else None
@@ -114,6 +126,9 @@ class Operations:
             "cached_bytes": memory.get("Cached"),
             "buddy_free_bytes": buddy,
             "below_order_bytes": None if order is None else sum(buddy[:order]),
+            "zones": usage.zones(self._root),
+            "cpu_busy_ns": usage.cpu_busy_ns(self._root),
+            "kworker_ns": usage.threads_ns("kworker", self._root),
         }
 
     def throughput(

@@ -32,7 +32,8 @@ def settle(name: str, params: Params, min_s: float, max_s: float) -> PhaseDict:
 
 def setup(around: Around) -> list[PhaseDict]:
     """The first phase of every boot."""
-    return [guest("setup", "setup", page_reporting_order=around.reporting_order)]
+    more = {"params": dict(around.reporting_params)} if around.reporting_params else {}
+    return [guest("setup", "setup", page_reporting_order=around.reporting_order, **more)]
 
 
 def proof(params: Params, size_bytes: int) -> list[PhaseDict]:

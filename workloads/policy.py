@@ -14,7 +14,7 @@ import os
 import threading
 import time
 
-from workloads import guestos
+from workloads import guestos, usage
 from workloads.guestos import Unsupported
 
 TYPE_CHECKING = False  # importing typing is slow in an emulated guest
@@ -35,7 +35,7 @@ class Loop:
 
     def __init__(self, kind: str, act: Act, period_s: float, root: str = "/") -> None:
         self._kind, self._act, self._period_s, self._root = kind, act, period_s, root
-        self._kernel_ns = _kdamond_ns(root)
+        self._kernel_ns = usage.threads_ns("kdamond", root)
         self._stopping = threading.Event()
         self._actions: list[dict[str, Any]] = []
         self._cpu_ns = 0
@@ -51,7 +51,7 @@ class Loop:
             "actions": self._actions,
             "count": len(self._actions),
             "bytes": sum(action["bytes"] for action in self._actions),
-            "cpu_ns": self._cpu_ns + _kdamond_ns(self._root) - self._kernel_ns,
+            "cpu_ns": self._cpu_ns + usage.threads_ns("kdamond", self._root) - self._kernel_ns,
         }
 
     def _run(self) -> None:
@@ -153,18 +153,6 @@ _KINDS: dict[str, Callable[..., Act]] = {
     "damon": _damon,
     "compact": _compact,
 }
-
-
-def _kdamond_ns(root: str) -> int:
-    """CPU time of DAMON's kernel threads so far; 0 where none runs. /proc/PID/schedstat, first field."""
-    total, proc = 0, f"{root.rstrip('/')}/proc"
-    for name in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208
-        try:
-            if _read(root, f"proc/{name}/comm").startswith("kdamond"):
-                total += int(_read(root, f"proc/{name}/schedstat").split()[0])
-        except OSError:  # a process that ended meanwhile, or a kernel without schedstat
-            continue
-    return total
 
 
 def _writer(root: str, path: str, text: str, what: str) -> Act:

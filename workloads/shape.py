@@ -29,7 +29,8 @@ class Parameter:
 class Around:
     """What a script is written for: the guest, and what of the arm the agent has to do.
 
-    reporting_order: to be written by the agent, None: as the kernel chose. policy: arguments of `policy_start` (kind
+    reporting_order: to be written by the agent, None: as the kernel chose. reporting_params: the same for other
+    parameters of the module page_reporting. policy: arguments of `policy_start` (kind
     and parameters), None for no loop in the guest.
     """
 
@@ -37,6 +38,7 @@ class Around:
     vcpus: int = 1
     reporting_order: int | None = None
     policy: Mapping[str, Any] | None = None
+    reporting_params: Mapping[str, int] | None = None
 
 
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).

@@ -15,10 +15,13 @@ from typing import Any
 from bench.analysis import headline, suspicion
 from bench.analysis.across import over_hosts
 from bench.analysis.blocks import Cell, Run
+from bench.analysis.controls import controls
 from bench.analysis.entries import Entry, adjusted, entries, least_blocks, reference_of
+from bench.analysis.pareto import fronts
 from bench.analysis.values import Boot
 from bench.analysis.verdict import Verdict, decide
 from bench.wire.metrics import METRICS
+from bench.wire.record import OUT_OF_MEMORY
 
 SCHEMA = 1
 
@@ -42,6 +45,9 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
         "invalid_boots": _boots_that_are("invalid", boots),
         "failed_boots": _boots_that_are("failed", boots),
         "skipped": _skipped(boots),
+        "controls": controls(boots),
+        "pareto": fronts(run, boots),
+        "out_of_memory": _out_of_memory(boots),
         "verdict": headline.of_run(found, combined, run, boots),
     }
     return {name: _plain(value) for name, value in result.items()}
@@ -131,6 +137,16 @@ def _skipped(boots: Sequence[Boot]) -> list[dict[str, Any]]:
             first = dict(zip(("host", "cell", "arm"), key, strict=True))
             found.setdefault(key, {**first, "reason": boot.get("reason", ""), "boots": 0})["boots"] += 1
     return list(found.values())
+
+
+def _out_of_memory(boots: Sequence[Boot]) -> list[dict[str, Any]]:
+    """How often a guest ran out of memory, a count for each arm of a cell that it happened to; of all attempts."""
+    found: dict[tuple[str, str, str], int] = {}
+    for boot in boots:
+        if str(boot.get("reason", "")).startswith(OUT_OF_MEMORY):
+            key = (str(boot["host"]), str(boot["cell"]), str(boot["arm"]))
+            found[key] = found.get(key, 0) + 1
+    return [{**dict(zip(("host", "cell", "arm"), key, strict=True)), "boots": count} for key, count in found.items()]
 
 
 def _plain(value: Any) -> Any:

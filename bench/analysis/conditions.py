@@ -8,10 +8,10 @@ mm/page_reporting.c.
 from __future__ import annotations
 
 from bench.analysis.series import NO_CURVE, Curve
-from bench.analysis.values import Boot, number
-from bench.wire.units import MIB, show_bytes
+from bench.analysis.values import FAILED, Boot
+from bench.wire.units import show_bytes
 
-FAILED_DISCARD = "discard.failed_bytes"
+FAILED_DISCARD = FAILED
 HUGE_PAGE_ORDER = 9
 # page_reporting.c skips a zone with less free than its low watermark and a full batch of 32 blocks.
 BATCH_BLOCKS = 32
@@ -33,9 +33,9 @@ def recognised(boot: Boot, lines: dict[str, Curve]) -> list[str]:
         found.append(
             f"reports of {size} and more against huge pages of 2 MiB: QEMU ignores what is not aligned to them"
         )
-    free, least = _free_after(boot), _least_free(boot)
-    if free is not None and least is not None and free < least:
-        found.append(f"the guest is in full use: {show_bytes(free)} free, and a pass needs {show_bytes(least)}")
+    full = _in_full_use(boot)
+    if full:
+        found.append(f"the guest is in full use: {full}")
     return found
 
 
@@ -46,13 +46,20 @@ def _order(boot: Boot) -> int | None:
     return int(value) if isinstance(value, int) else None
 
 
-def _free_after(boot: Boot) -> float | None:
-    """MemFree of the last snapshot after the free."""
-    found = [phase["result"].get("free_bytes") for phase in boot.get("phases") or [] if phase.get("name") == "snapshot"]
-    return number(found[-1]) if found else None
+def _in_full_use(boot: Boot) -> str:
+    """Free memory against what a pass needs, zone by zone, where no zone has that after the free; else "".
 
-
-def _least_free(boot: Boot) -> float | None:
-    order = _order(boot)
-    # The low watermark itself is not asked for: the batch alone is the larger part from 64 MiB on.
-    return None if order is None else float(max(MIB, BATCH_BLOCKS * (PAGE_BYTES << order)))
+    mm/page_reporting.c, page_reporting_process_zone(): low watermark + BATCH_BLOCKS blocks of the reporting order.
+    """
+    found = [phase["result"].get("zones") for phase in boot.get("phases") or [] if phase.get("name") == "snapshot"]
+    zones, order = (found[-1] if found else None), _order(boot)
+    if not zones or order is None:
+        return ""
+    needs = [
+        (zone["name"], zone["free_bytes"], zone["low_bytes"] + BATCH_BLOCKS * (PAGE_BYTES << order)) for zone in zones
+    ]
+    if any(free >= least for _, free, least in needs):
+        return ""
+    return ", ".join(
+        f"{name} has {show_bytes(free)} free, a pass needs {show_bytes(least)}" for name, free, least in needs
+    )

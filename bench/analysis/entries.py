@@ -73,7 +73,10 @@ def _entries(run: Run, boots: Sequence[Boot], cell: Cell, arm: str) -> list[Entr
     good, reference = chosen(boots, run.get("accel")), reference_of(run, arm)
     blocks = complete_blocks(run, boots, cell, (reference, arm))
     found = []
-    for metric in metrics_of(next(workload_of(boot) for boot in boots if (boot["host"], boot["cell"]) == cell)):
+    here = [boot for boot in boots if (boot["host"], boot["cell"]) == cell]
+    # A run of before a metric was thought of says nothing of it.
+    known = {name for boot in here for name in boot.get("values") or {}}
+    for metric in (metric for metric in metrics_of(workload_of(here[0])) if metric.name in known):
         rule = (run.get("metrics") or {}).get(metric.name)
         margin = number((rule or {}).get("margin"))
         a, b = (by_block(good, cell, name, blocks, metric.name) for name in (reference, arm))

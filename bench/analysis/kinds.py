@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis import values, values_cost
+from bench.analysis import values, values_cost, values_price
 from bench.analysis.values import Boot, How
 
 
@@ -23,7 +23,11 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "cycle": Kind(("touch", "hold", "verify", "free", "settle", "retouch"), ("free", "settle"), values.CYCLE),
+    "cycle": Kind(
+        ("touch", "hold", "verify", "free", "settle", "retouch"),
+        ("free", "settle"),
+        {**values.CYCLE, **values_price.PRICE},
+    ),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT

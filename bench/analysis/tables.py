@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis import controls, pareto
 from bench.analysis.headline import effect, interval
 from bench.wire.units import show
 
@@ -40,8 +41,20 @@ def verdict_table(analysis: dict[str, Any]) -> str:
     parts += [_pair(pair, [row for row in rows if _belongs(row, pair)]) for pair in analysis["cells"]]
     if analysis.get("marked") and rows:
         parts.append("\n".join(_wrapped(f"{MARK} time of an emulated CPU ({analysis['accel']}), not of hardware")))
+    said_of_all = [line for front in analysis.get("pareto", []) for line in pareto.sentences(front)]
+    said_of_all += [text for text in (controls.sentence(analysis.get("controls", [])),) if text]
+    if said_of_all:
+        parts.append("\n".join(line for text in said_of_all for line in _wrapped(text, rest="  ")))
     broken = [*analysis.get("invalid_boots", []), *analysis.get("failed_boots", [])]
     notes = [f"{boot['boot']}: {boot['reason']}" for boot in broken]
+    notes += [
+        f"{item['cell']}/{item['arm']} on {item['host']} skipped: {item['reason']}"
+        for item in analysis.get("skipped", [])
+    ]
+    notes += [
+        f"{item['cell']}/{item['arm']} on {item['host']}: the guest ran out of memory in {item['boots']} boots"
+        for item in analysis.get("out_of_memory", [])
+    ]
     notes += [f"{warning['code']}: {warning['text']}" for warning in analysis.get("warnings", [])]
     if notes:
         parts.append("\n".join(line for note in notes for line in _wrapped(note, first="! ", rest="  ")))

@@ -14,7 +14,7 @@ from bench.analysis.doubts import Doubt
 from bench.analysis.kinds import kind_of
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
-from bench.analysis.values import DISCARD, RAM, Boot, number
+from bench.analysis.values import DISCARD, LEAST_RETURNED_BYTES, RAM, Boot, number
 from bench.wire.units import show_bytes
 
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio_balloon.h
@@ -158,8 +158,8 @@ def _facts(boot: Boot, lines: dict[str, Curve]) -> list[str]:
     return facts
 
 
-def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[float]:
-    """Bytes discarded between a free and the end of its settle phase, each time that both happened."""
+def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[tuple[float, float]]:
+    """From a free to the end of its settle phase, in seconds, each time that both happened and were sampled."""
     names = {phase.get("name") for phase in boot.get("phases") or []}
     # A plan whose own free cannot be reported, as of blocks too small, frees something else first.
     first, last = _OWN_PROOF if _OWN_PROOF[0] in names else kind_of(boot).proof
@@ -168,14 +168,18 @@ def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[float]:
         start = number(phases.get(first, {}).get("start_s"))
         end = number(phases.get(last, {}).get("end_s"))
         if start is not None and end is not None and len(lines.get(RAM, NO_CURVE)):
-            found.append(float(lines.get(DISCARD, NO_CURVE).between(start, end).v.sum()))
+            found.append((start, end))
     return found
+
+
+def _discarded(lines: dict[str, Curve], start: float, end: float) -> float:
+    return float(lines.get(DISCARD, NO_CURVE).between(start, end).v.sum())
 
 
 def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
     if not _negotiated(boot):
         return [("mechanism not seen: reporting was not negotiated", _facts(boot, lines))]
-    known = _proofs(boot, lines)
+    known = [_discarded(lines, *window) for window in _proofs(boot, lines)]
     if not known:
         return [("mechanism not seen: discards were not measured", _facts(boot, lines))]
     if min(known) > 0:
@@ -188,11 +192,32 @@ def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
 
 
 def _mechanism_absent(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
-    # An arm may have reporting and still be one that must not discard: a control, such as a poisoned guest.
-    if boot.get("expect") == "nothing" and not recognised(boot, lines):
-        return [("control not understood: nothing in this boot says why reports can do nothing", _facts(boot, lines))]
+    if boot.get("expect") == "nothing":
+        return _control(boot, lines)
     if _negotiated(boot) and not boot.get("reporting"):
         return [("reporting was negotiated in an arm that must not have it", _facts(boot, lines))]
     if len(lines.get(DISCARD, NO_CURVE)):
         return [("memory was discarded in an arm that must not discard", _facts(boot, lines))]
+    return []
+
+
+def _control(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
+    """An arm that reports, and must get nothing back by it from its free on.
+
+    Before that it may discard: a guest that is full later reports what is free at its boot. The residency is asked
+    beside the discards, for a discard that QEMU calls failed may have freed the memory all the same.
+    """
+    facts = _facts(boot, lines)
+    windows = _proofs(boot, lines)
+    if not recognised(boot, lines):
+        return [("control not understood: nothing in this boot says why reports can do nothing", facts)]
+    if not windows:
+        return [("control not seen: no free was sampled to the end of its settle phase", facts)]
+    if any(_discarded(lines, *window) for window in windows):
+        return [("memory was discarded in a control, in which reports must do nothing", facts)]
+    for start, end in windows:
+        before, after = lines[RAM].at(start), lines[RAM].at(end)
+        if before is not None and after is not None and before - after > LEAST_RETURNED_BYTES:
+            text = f"{show_bytes(before - after)} of residency went from the free to the end of the settle phase"
+            return [("memory came back in a control, in which reports must do nothing", [text, *facts])]
     return []

@@ -17,7 +17,7 @@ from bench.wire.units import GIB, MIB
 Boot = dict[str, Any]
 
 RAM = "ram.resident_bytes"
-DISCARD = "discard.bytes"
+DISCARD, FAILED = "discard.bytes", "discard.failed_bytes"
 CPU = ("qemu.cpu_main_s", "qemu.cpu_vcpu_s", "qemu.cpu_other_s")
 # Below this little came back; a time until half of it is a time of noise.
 LEAST_RETURNED_BYTES, LEAST_RETURNED_SHARE = 8 * MIB, 0.05
@@ -29,8 +29,9 @@ _NO_ORDER = "reporting is not registered"
 _NO_DISCARD = "nothing was discarded"
 _NO_POLICY = "the arm has no loop in the guest"
 NOT_ASKED = "the plan did not ask for it"
+NO_COUNTER = "the host has no such counter"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
-EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NOT_ASKED)
+EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NOT_ASKED, NO_COUNTER)
 
 
 class Missing(Exception):  # noqa: N818 - caught by `summary`; a missing value is nobody's error
@@ -113,7 +114,7 @@ def _before(it: Iteration) -> float:
     return value
 
 
-def _returned(it: Iteration) -> float:
+def returned(it: Iteration) -> float:
     return _before(it) - _plateau(it)
 
 
@@ -121,19 +122,19 @@ def _returned_share(it: Iteration) -> float:
     freed = it.result("free", "bytes")
     if freed <= 0:
         raise Missing("nothing was freed")
-    return _returned(it) / freed
+    return returned(it) / freed
 
 
 def _time_to(share: float) -> Callable[[Iteration], float]:
     """Time of the first sample at which `share` of what came back had come back: late by at most one tick."""
 
     def value(it: Iteration) -> float:
-        returned, freed = _returned(it), it.result("free", "bytes")
-        if returned < max(LEAST_RETURNED_BYTES, LEAST_RETURNED_SHARE * freed):
+        back, freed = returned(it), it.result("free", "bytes")
+        if back < max(LEAST_RETURNED_BYTES, LEAST_RETURNED_SHARE * freed):
             raise Missing(_LITTLE)
         start = it.moment("free", "start_s")
         after = it.ram().between(start, it.moment("settle", "end_s"))
-        reached = after.t[after.v <= _before(it) - share * returned]
+        reached = after.t[after.v <= _before(it) - share * back]
         if len(reached) == 0:
             raise Missing("the level was not reached")
         return float(reached[0]) - start
@@ -194,7 +195,7 @@ def _cpu(it: Iteration) -> float:
     return total
 
 
-def _stuck(it: Iteration, phase: str = "snapshot") -> float:
+def below_order(it: Iteration, phase: str = "snapshot") -> float:
     if it.phase(phase).get("result", {}).get("below_order_bytes") is None:
         raise Missing(_NO_ORDER)
     return it.result(phase, "below_order_bytes")
@@ -225,7 +226,7 @@ How = Callable[[Iteration], float]
 CYCLE: dict[str, How] = {
     "resident_peak_bytes": _peak,
     "residual_bytes": _plateau,
-    "returned_bytes": _returned,
+    "returned_bytes": returned,
     "returned_share": _returned_share,
     **{name: _time_to(share) for name, share in _QUANTILES.items()},
     "footprint_byte_s": _footprint,
@@ -237,11 +238,10 @@ CYCLE: dict[str, How] = {
     "free_s_per_gib": seconds_per_gib("free"),
     "discarded_bytes": _discarded,
     "discards": lambda it: float(len(discards(it))),
-    "discard_gap_bytes": lambda it: _discarded(it) - _returned(it),
+    "discard_gap_bytes": lambda it: _discarded(it) - returned(it),
     "qemu_cpu_s": _cpu,
-    "stuck_free_bytes": _stuck,
-    "held_free_bytes": lambda it: it.result("free", "bytes") - _returned(it),
-    "below_order_growth_bytes": lambda it: _stuck(it) - _stuck(it, "snapshot-before"),
+    "stuck_free_bytes": below_order,
+    "held_free_bytes": lambda it: it.result("free", "bytes") - returned(it),
     "discard_mean_bytes": _discard_mean,
 }
 # Of every workload.

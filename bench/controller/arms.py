@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
@@ -52,8 +52,8 @@ class ArmModel(Strict):
     mem_lock: bool = Field(
         default=False, description="true or false: QEMU locks all memory, so that no discard can succeed"
     )
-    backing: Literal["memfd", "anonymous", "hugetlb"] = Field(
-        default="memfd", description="memfd, anonymous or hugetlb"
+    backing: Literal["memfd", "anonymous", "hugetlb", "file"] = Field(
+        default="memfd", description="memfd, anonymous, hugetlb or file"
     )
     policy: Any = Field(default=None, description="a loop in the guest, as in compact, or {kind: compact, period_s: 2}")
     host_thp: Literal["host", "never", "always", "madvise"] = Field(
@@ -64,6 +64,9 @@ class ArmModel(Strict):
     )
     against: str = Field(default="", description="the name of the arm that this one is compared with, as in none")
     reporting_order: int | None = Field(default=None, ge=0, le=10, description="a block order from 0 to 10, as in 9")
+    reporting_params: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default={}, description="other parameters of the guest's page_reporting, as in {page_reporting_delay: 500}"
+    )
     kernel: KernelPath = Field(
         default="",
         description="the path of a kernel image on the host, as in /boot/vmlinuz-6.1.0, or push: and a file here",
@@ -102,6 +105,8 @@ def arm_entry(arm: Arm) -> str | dict[str, Any]:
     default = Arm(arm.name)
     fields = {field.name: getattr(arm, field.name) for field in dataclasses.fields(Arm)}
     changed = {name: value for name, value in fields.items() if value != getattr(default, name)}
+    if arm.reporting_params:
+        changed["reporting_params"] = dict(arm.reporting_params)
     if arm.policy:
         changed["policy"] = {"kind": arm.policy.kind, **arm.policy.params}
     return {"name": arm.name, **{key: list(item) if isinstance(item, tuple) else item for key, item in changed.items()}}
@@ -161,6 +166,8 @@ def _arm(model: ArmModel, policy: Policy | None) -> Arm:
     for key, usual in (("host_thp", "host"), ("expect", "effect")):
         if changes.get(key) == usual:
             changes[key] = ""
+    if "reporting_params" in changes:
+        changes["reporting_params"] = tuple(sorted(changes["reporting_params"].items()))
     if "kernel_args" in changes:
         changes["kernel_args"] = tuple(changes["kernel_args"])
     if changes.get("reporting"):
@@ -176,6 +183,11 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
             arm.reporting_order is not None and not arm.reporting,
             "reporting_order",
             "only an arm that reports has an order; add reporting: true",
+        ),
+        (
+            bool(arm.reporting_params) and not arm.reporting,
+            "reporting_params",
+            "only an arm that reports has them; add reporting: true",
         ),
         (
             arm.expect == "nothing" and not arm.reporting,

@@ -34,7 +34,8 @@ Vcpus = Annotated[int, Field(ge=1, le=1024)]
 class Cell:
     """A workload with every parameter, in base units. `name` is the workload's, unless the plan gave another.
 
-    memory_bytes, vcpus: of its guest; None: as the plan's `guest:` says.
+    memory_bytes, vcpus: of its guest; None: as the plan's `guest:` says. arms: the only ones that run it, () for all.
+    skip: left out of the run; what a variant says of a workload that only the others have.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Cell:
     params: dict[str, Any]
     memory_bytes: int | None = None
     vcpus: int | None = None
+    arms: tuple[str, ...] = ()
+    skip: bool = False
 
 
 def read_cells(document: Document) -> tuple[tuple[Cell, ...], list[Problem]]:
@@ -60,9 +63,20 @@ def read_cells(document: Document) -> tuple[tuple[Cell, ...], list[Problem]]:
     return tuple(cells), problems
 
 
+def unknown_arms(document: Document, cells: tuple[Cell, ...], names: list[str]) -> list[Problem]:
+    """Arms that a workload names and the plan does not have. names: those of the plan."""
+    problems = []
+    for index, cell in enumerate(cells):
+        for place, arm in enumerate(cell.arms):
+            if arm not in names:
+                message = f"{arm!r} is no arm of this plan; {valid_names(arm, names)}"
+                problems.append(document.problem(("workloads", index, "arms", place), message))
+    return problems
+
+
 def cell_entry(cell: Cell) -> dict[str, Any]:
     """The cell as an entry of a plan, every parameter written."""
-    own = {"memory": cell.memory_bytes, "vcpus": cell.vcpus}
+    own = {"memory": cell.memory_bytes, "vcpus": cell.vcpus, "arms": list(cell.arms) or None}
     shape = {key: value for key, value in own.items() if value is not None}
     return {"name": cell.name, "workload": cell.workload, **shape, **cell.params}
 
@@ -92,9 +106,9 @@ def _read(document: Document, path: KeyPath) -> tuple[Cell | None, list[Problem]
     values = model.model_dump()
     name = values.pop("name") or kind
     del values["workload"]
-    memory_bytes, vcpus = values.pop("memory"), values.pop("vcpus")
+    own = (values.pop("memory"), values.pop("vcpus"), tuple(values.pop("arms")), values.pop("skip"))
     wrong = WORKLOADS[kind].check(values)
-    cell = Cell(name, kind, values, memory_bytes, vcpus)
+    cell = Cell(name, kind, values, *own)
     return cell, [document.problem((*path, key), message) for key, message in wrong]
 
 
@@ -124,6 +138,11 @@ def parameters_model(kind: str) -> type[Strict]:
         name=(Name, Field("", validate_default=False, description="a name for this workload here, as in small")),
         memory=(GuestMemory | None, Field(None, description="this workload's guest: a size of 256M or more, as in 1G")),
         vcpus=(Vcpus | None, Field(None, description="this workload's guest: a whole number of CPUs, as in 2")),
+        arms=(
+            list[str],
+            Field([], description="the only arms that run this workload, as in [none, reporting]"),
+        ),
+        skip=(bool, Field(False, description="true or false: leave this workload out, as a variant may")),
         **fields,
     )
 

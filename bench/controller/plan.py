@@ -18,9 +18,10 @@ import yaml
 from bench.controller.arms import arm_entry
 from bench.controller.cells import Cell, cell_entry
 from bench.controller.conditions import quiet_entry
+from bench.controller.interests import Interest
 from bench.controller.inventory import Host
 from bench.controller.overlay import from_option, overlay
-from bench.controller.planfile import SAME, GuestShape, Interest, Plan, build, spelled_out, without_variants
+from bench.controller.planfile import SAME, GuestShape, Plan, build, spelled_out, without_variants
 from bench.controller.yamlfile import Document, KeyPath, Place, Problem, parse, raise_problems, read, valid_names
 from bench.errors import InputError
 from bench.wire.job import Arm
@@ -188,6 +189,7 @@ def dump_plan(plan: Plan) -> str:
     }
     content["arms"] = [_with_against(arm_entry(arm), plan.against.get(arm.name)) for arm in plan.arms]
     content["workloads"] = [cell_entry(cell) for cell in plan.cells]
+    content["pareto"] = [list(pair) for pair in plan.pareto]
     content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
@@ -252,8 +254,20 @@ def _select(plan: Plan, options: Options) -> Plan:
         arms=arms,
         reference=plan.reference if plan.reference in names else names[0],
         against={arm: other for arm, other in plan.against.items() if arm in names},
-        cells=_chosen("--workload", "workload", plan.cells, options.workloads),
+        cells=_with_arms(_chosen("--workload", "workload", plan.cells, options.workloads), names),
     )
+
+
+def _with_arms(cells: tuple[Cell, ...], names: Sequence[str]) -> tuple[Cell, ...]:
+    """The cells, each with those of its own arms that were selected; without one whose arms were all left out."""
+    found = []
+    for cell in cells:
+        arms = tuple(arm for arm in cell.arms if arm in names)
+        if arms or not cell.arms:
+            found.append(dataclasses.replace(cell, arms=arms))
+    if not found:
+        raise InputError(f"--arm: no workload of this plan runs with only {', '.join(names)}; name other arms")
+    return tuple(found)
 
 
 def _chosen(option: str, kind: str, entries: tuple[N, ...], names: Sequence[str]) -> tuple[N, ...]:

@@ -9,18 +9,18 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.controller.arms import read_against, read_arms
-from bench.controller.cells import Cell, GuestMemory, Vcpus, read_cells, unfit
+from bench.controller.cells import Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
 from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
-from bench.controller.quantities import Name, read_share, read_size
-from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
+from bench.controller.interests import Interest, read_metrics, read_pareto
+from bench.controller.quantities import Name
+from bench.controller.yamlfile import Document, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
-from bench.wire.metrics import METRICS, Metric, metrics_of
 from bench.wire.units import MIB
-from workloads.catalog import WORKLOADS
 
 # Keys whose value in a file is that of the plan.
 SAME = (
-    "name", "question", "variant", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed", "parallel",
+    "name", "question", "variant", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed",
+    "parallel", "qmp_hz",
 )  # fmt: skip
 
 
@@ -44,6 +44,9 @@ class PlanModel(Strict):
     min_blocks: int = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000, as in 3")
     retries: int = Field(default=1, ge=0, le=10, description="a whole number from 0 to 10, as in 1")
     sample_hz: float = Field(default=20.0, ge=1, le=200, description="a number from 1 to 200, as in 20")
+    qmp_hz: float = Field(
+        default=0.0, ge=0, le=200, description="a number from 0 to 200, questions to QEMU's monitor a second, as in 20"
+    )
     guest: GuestModel = Field(
         default=GuestModel(), description="a mapping with memory, vcpus or machine, as in {memory: 1G}"
     )
@@ -57,25 +60,15 @@ class PlanModel(Strict):
     metrics: dict[str, Any] = Field(
         min_length=1, description="a mapping from metric to margin, as in {residual_bytes: {margin: 5%}}"
     )
+    pareto: list[Any] = Field(
+        default=[], description="a list of pairs of metrics, as in [[residual_bytes, qemu_cpu_s]]"
+    )
     variants: dict[str, Any] = Field(
         default={}, description="a mapping from variant to what it changes, as in {lab: {blocks: 20}}"
     )
     variant: str = Field(default="", description="the variant that a resolved plan came from, as in lab")
     accel: Literal["auto", "kvm", "tcg"] = Field(default="auto", description="auto, kvm or tcg")
     seed: int | None = Field(default=None, ge=0, description="a whole number from 0 on, as in 1")
-
-
-class MetricModel(Strict):
-    """One entry of `metrics:`."""
-
-    margin: Any = Field(description="the smallest change that matters, as in 5%")
-
-
-@dataclass(frozen=True)
-class Interest:
-    """What a plan asks of a metric. margin: a share for kind "ratio", otherwise an amount in the metric's own unit."""
-
-    margin: float
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Plan:
     """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen.
 
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
-    against: arm -> the one that it is compared with, where that is not the reference.
+    against: arm -> the one that it is compared with, where that is not the reference. pareto: pairs of metrics.
     """
 
     name: str
@@ -113,12 +106,21 @@ class Plan:
     tune: tuple[str, ...] = ()
     quiet: Quiet = QUIET
     against: dict[str, str] = field(default_factory=dict)
+    pareto: tuple[tuple[str, str], ...] = ()
+    qmp_hz: float = 0.0
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
     def guest_of(self, cell: Cell) -> GuestShape:
         """The guest of a cell: the plan's, with what the cell says of its own."""
         plan = self.guest
         return GuestShape(cell.memory_bytes or plan.memory_bytes, cell.vcpus or plan.vcpus, plan.machine)
+
+    def arms_of(self, cell: Cell) -> tuple[Arm, ...]:
+        """The arms that run a cell: those that it names with the ones that they are compared with, or all."""
+        if not cell.arms:
+            return self.arms
+        wanted = {*cell.arms, *(self.against.get(arm, self.reference) for arm in cell.arms)}
+        return tuple(arm for arm in self.arms if arm.name in wanted)
 
     def cell(self, name: str) -> Cell:
         """The cell called so. Raises KeyError."""
@@ -151,14 +153,16 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         return None, problems
     arms, wrong_arms = read_arms(document)
     cells, wrong_cells = read_cells(document)
-    metrics, wrong_metrics = _metrics(document)
+    metrics, wrong_metrics = read_metrics(document)
     tune, wrong_tune = read_tune(document)
-    problems += [*wrong_arms, *wrong_cells, *wrong_metrics, *wrong_tune]
+    pareto, wrong_pareto = read_pareto(document)
+    problems += [*wrong_arms, *wrong_cells, *wrong_metrics, *wrong_tune, *wrong_pareto]
     against: dict[str, str] = {}
     if not wrong_arms and arms:
         problems += _reference(document, arms)
         against, wrong_pairs = read_against(document, str(document.value.get("reference") or arms[0].name), arms)
         problems += wrong_pairs
+        problems += unknown_arms(document, cells, [arm.name for arm in arms]) if not wrong_cells else []
     given = "guest" in document.value
     guest = check(document, GuestModel, ("guest",))[0] if given else GuestModel()
     if guest:
@@ -170,12 +174,13 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         **same,
         reference=model.reference or arms[0].name,
         arms=arms,
-        cells=cells,
+        cells=tuple(cell for cell in cells if not cell.skip),
         guest=GuestShape(model.guest.memory, model.guest.vcpus, model.guest.machine),
         metrics=metrics,
         tune=tune,
         quiet=quiet_of(model.quiet),
         against=against,
+        pareto=pareto,
         document=document,
     ), []
 
@@ -189,6 +194,8 @@ def _reference(document: Document, arms: tuple[Arm, ...]) -> list[Problem]:
 
 def _fits(document: Document, cells: tuple[Cell, ...], guest: GuestModel) -> list[Problem]:
     found = []
+    if cells and all(cell.skip for cell in cells):
+        found.append(document.problem(("workloads",), "every workload is left out (skip: true); keep one"))
     for cell in cells:
         reason = unfit(cell, guest.memory)
         if reason:
@@ -199,51 +206,6 @@ def _fits(document: Document, cells: tuple[Cell, ...], guest: GuestModel) -> lis
 def _index(document: Document, cell: Cell) -> int:
     entries = [entry if isinstance(entry, dict) else {} for entry in document.value["workloads"]]
     return [entry.get("name") or entry.get("workload") for entry in entries].index(cell.name)
-
-
-def _metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]]:
-    entries = document.value.get("metrics")
-    given = _given(document)
-    found: dict[str, Interest] = {}
-    problems: list[Problem] = []
-    for name in entries if isinstance(entries, dict) else ():
-        path: KeyPath = ("metrics", name)
-        if name not in given:
-            what = "no workload of this plan gives it" if name in METRICS else "unknown metric"
-            problems.append(document.problem(path, f"{what}; {valid_names(name, given)}"))
-            continue
-        model, wrong = check(document, MetricModel, path)
-        problems += wrong
-        if model:
-            try:
-                found[name] = Interest(_margin(METRICS[name], model.margin))
-            except ValueError as error:
-                problems.append(document.problem((*path, "margin"), str(error)))
-    return found, problems
-
-
-def _given(document: Document) -> list[str]:
-    """Names of the metrics that the plan's workloads give; all of them while none of these is known."""
-    entries = document.value.get("workloads")
-    kinds = [entry.get("workload") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-    known = [kind for kind in kinds if isinstance(kind, str) and kind in WORKLOADS]
-    by_plan = {metric.name for kind in known for metric in metrics_of(kind)}
-    return [name for name in METRICS if name in by_plan or not known]
-
-
-def _margin(metric: Metric, given: Any) -> float:
-    amount = "a size, as in 16M" if metric.unit == "byte" else f"a number ({metric.unit}), as in 0.5"
-    if metric.kind == "ratio" or metric.unit == "share":
-        value = read_share(given)
-    elif metric.unit == "byte" and "%" not in str(given):
-        value = float(read_size(given))
-    elif isinstance(given, (int, float)) and not isinstance(given, bool):
-        value = float(given)
-    else:
-        raise ValueError(f"{given!r} is no amount; {metric.name} can be zero, so write {amount}")
-    if value <= 0:
-        raise ValueError(f"{given!r} leaves no room for equal; write more than 0")
-    return value
 
 
 def without_variants(document: Document) -> Document:

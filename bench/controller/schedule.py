@@ -78,7 +78,7 @@ def estimate_s(job: Job) -> float:
 def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
     generator = random.Random(f"{seed}/{host.name}/{cell.name}")  # noqa: S311 - an order, not a secret
     # Sorted first: the order in which a plan lists its arms must not matter.
-    arms = sorted(plan.arms, key=lambda arm: arm.name)
+    arms = sorted(plan.arms_of(cell), key=lambda arm: arm.name)
     return [generator.sample(arms, len(arms)) for _ in range(plan.blocks)]
 
 
@@ -105,13 +105,14 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         placement=_placement(plan, host),
         quiet=plan.quiet,
         workload=cell.workload,
+        qmp_hz=plan.qmp_hz,
     )
 
 
 def around(guest: Guest, arm: Arm) -> Around:
     """What a script is told of guest and arm."""
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy)
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, dict(arm.reporting_params))
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

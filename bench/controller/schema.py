@@ -13,8 +13,9 @@ from typing import Any
 from bench.controller.arms import ARMS, ArmModel
 from bench.controller.cells import parameters_model
 from bench.controller.hostfile import REMOTE_ONLY, DefaultsModel, HostModel, InventoryModel
+from bench.controller.interests import MetricModel
 from bench.controller.plan import NOT_IN_A_VARIANT
-from bench.controller.planfile import MetricModel, PlanModel
+from bench.controller.planfile import PlanModel
 from bench.controller.quantities import SHARE_SCHEMA, SIZE_SCHEMA
 from bench.controller.yamlfile import Strict
 from bench.wire.metrics import METRICS, Metric

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -138,6 +139,14 @@ def lacking(job: Job, root: Path = Path("/")) -> Optional[str]:
         if free < needed:
             pages = f"{needed} huge pages of 2 MiB are needed, {free} are free"
             return f"{pages}; run: sudo sysctl vm.nr_hugepages={table.get('HugePages_Total', 0) + needed - free}"
+    if job.arm.backing == "file":
+        room = os.statvfs(tempfile.gettempdir())
+        free = room.f_bavail * room.f_frsize
+        if free < job.guest.memory_bytes:
+            return (
+                f"the file behind the guest's RAM may grow to {job.guest.memory_bytes >> 20} MiB, and "
+                f"{tempfile.gettempdir()} has {free >> 20} MiB free; set TMPDIR to a folder with more room"
+            )
     if job.arm.host_thp in ("always", "madvise"):
         folder = root / "sys/kernel/mm/transparent_hugepage"
         file = folder / ("enabled" if job.arm.backing == "anonymous" else "shmem_enabled")

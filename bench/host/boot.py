@@ -13,6 +13,7 @@ from bench.host.actions import act, filled_in
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
+from bench.host.prober import probing
 from bench.host.process import Qemu
 from bench.host.readers import (
     CgroupReader,
@@ -29,6 +30,7 @@ from bench.wire.record import LogPart, PhaseDone, Placed, Ready, Record
 
 SOCKET_DEADLINE_S = 10.0
 FLUSH_S = 0.5
+LAST_WORDS_S = 5.0
 
 
 class SamplerError(Exception):
@@ -57,6 +59,7 @@ class Boot:
         self.sampler = sampler
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
+        self.dmesg = ""
         self._results: dict[str, dict[str, Any]] = {}
 
     async def run(self, emit: Callable[[Record], None]) -> None:
@@ -72,15 +75,30 @@ class Boot:
         self.sampler.start()
         begin = await self._link.tie_clocks(self._qemu.now)
         await self.monitor.start_guest_stats()
-        for phase in self._job.phases:
-            emit(await self._phase(phase))
-            self._check()
+        async with probing(self.monitor, self._job.qmp_hz, self._qemu.now, self.sampler.add):
+            await self._phases(emit)
         problem = self._moved()
         if problem:
             raise PlacementError(problem)
         self._note_clock(begin, await self._link.tie_clocks(self._qemu.now))
-        emit(LogPart("dmesg", (await self._link.call("dmesg")).result["text"]))
+        emit(LogPart("dmesg", await self._dmesg()))
         self.facts = await self.monitor.facts()
+
+    async def _phases(self, emit: Callable[[Record], None]) -> None:
+        try:
+            for phase in self._job.phases:
+                emit(await self._phase(phase))
+                self._check()
+        except GuestError:
+            # A task that the guest's kernel killed: its messages say why.
+            with contextlib.suppress(GuestError, asyncio.TimeoutError):
+                emit(LogPart("dmesg", await asyncio.wait_for(self._dmesg(), LAST_WORDS_S)))
+            raise
+
+    async def _dmesg(self) -> str:
+        """The guest kernel's messages; kept for who tells how the boot ended."""
+        self.dmesg = str((await self._link.call("dmesg")).result["text"])
+        return self.dmesg
 
     async def _ready(self) -> Ready:
         left = self._job.ready_deadline_s - self._qemu.now()

@@ -25,7 +25,7 @@ def qemu_argv(job: Job, folder: str, initrd: str) -> list[str]:
     return [
         job.paths.qemu,
         *("-name", f"{job.boot},debug-threads=on"),
-        *_machine(job),
+        *_machine(job, folder),
         *("-nodefaults", "-no-user-config", "-display", "none"),
         # A panicking guest reboots (panic=-1), and a reboot ends QEMU: a dead guest is a dead process.
         "-no-reboot",
@@ -52,18 +52,18 @@ def _console(qemu: str) -> str:
     return "ttyAMA0" if is_arm64(qemu) else "ttyS0"
 
 
-def _machine(job: Job) -> list[str]:
+def _machine(job: Job, folder: str) -> list[str]:
     guest = job.guest
     kind = "virt" if is_arm64(job.paths.qemu) else guest.machine
     accel = f"tcg,tb-size={TCG_BUFFER_MIB}" if guest.accel == "tcg" else guest.accel
     return [
         *("-machine", f"{kind},memory-backend={RAM_ID}", "-accel", accel),
         *("-cpu", "max" if guest.accel == "tcg" else "host", "-smp", str(guest.vcpus)),
-        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job)),
+        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job, folder)),
     ]
 
 
-def _memory(job: Job) -> str:
+def _memory(job: Job, folder: str) -> str:
     node, common = job.placement.numa_node, f"id={RAM_ID},size={job.guest.memory_bytes}"
     bound = "" if node is None else f",host-nodes={node},policy=bind"
     if job.arm.backing == "memfd":
@@ -74,6 +74,9 @@ def _memory(job: Job) -> str:
     if job.arm.backing == "hugetlb":
         # reserve=off: a discarded huge page loses its reservation anyway, so none is taken.
         return f"memory-backend-memfd,{common},share=on,hugetlb=on,hugetlbsize=2M,reserve=off{bound}"
+    if job.arm.backing == "file":
+        # A folder: QEMU makes a file without a name in it, so nothing is left whatever ends it.
+        return f"memory-backend-file,{common},share=on,mem-path={_escape(folder)}{bound}"
     raise ValueError(f"unknown backing {job.arm.backing!r}")
 
 

@@ -50,6 +50,7 @@ MEMINFO_NAMES = frozenset(
 STATUS_NAMES = {
     "VmRSS": "rss_bytes",
     "RssAnon": "rss_anon_bytes",
+    "RssFile": "rss_file_bytes",
     "RssShmem": "rss_shmem_bytes",
     "VmSwap": "swap_bytes",
     "HugetlbPages": "hugetlb_bytes",
@@ -199,14 +200,15 @@ class RamReader:
     """How much of the guest's RAM the host holds, by what backs it.
 
     memfd and hugetlb: the blocks of the file, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
-    where the host has swap in use the mapped part (RssShmem) bounds it. anonymous: RssAnon and VmSwap of the process,
-    which hold QEMU's own memory as well.
+    where the host has swap in use the mapped part (RssShmem) bounds it. file: its blocks too, bounded by RssFile: what
+    the host wrote to the disk and dropped from its page cache is mapped no more, and counts as swapped. anonymous:
+    RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
     """
 
     def __init__(self, pid: int, backing: str, memory_bytes: int, root: Path = Path("/")) -> None:
         self._status = ProcFile(root / f"proc/{pid}/status")
         self._meminfo = ProcFile(root / "proc/meminfo")
-        self._hugetlb = backing == "hugetlb"
+        self._backing = backing
         self._file = None if backing == "anonymous" else find_memfd(root / f"proc/{pid}/fd", memory_bytes)
 
     def read(self) -> Iterator[Triple]:
@@ -220,10 +222,12 @@ class RamReader:
             status = parse_colon_table(self._status.text(), STATUS_NAMES)
             return status["RssAnon"], status["VmSwap"]
         allocated = os.stat(self._file).st_blocks * 512
-        swapped = 0 if self._hugetlb else self._swapped(allocated)
+        swapped = 0 if self._backing == "hugetlb" else self._swapped(allocated)
         return allocated - swapped, swapped
 
     def _swapped(self, allocated: int) -> int:
+        if self._backing == "file":
+            return max(0, allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssFile"])
         host = parse_colon_table(self._meminfo.text(), _SWAP_NAMES)
         if host.get("SwapTotal", 0) == host.get("SwapFree", 0):
             return 0
@@ -231,11 +235,15 @@ class RamReader:
 
 
 def find_memfd(folder: Path, memory_bytes: int) -> Path:
-    """The descriptor of the RAM's memfd: the one of exactly the guest's size. Raises FileNotFoundError."""
+    """The descriptor of the file behind the RAM, a memfd or one without a name (QEMU 7.2 util/mmap-alloc.c and
+    system/physmem.c, file_ram_open()): the one of exactly the guest's size. Raises FileNotFoundError.
+    """
     for entry in sorted(folder.iterdir()):
-        if _target(entry).startswith("/memfd:") and os.stat(entry).st_size == memory_bytes:
+        target = _target(entry)
+        is_ram = target.startswith("/memfd:") or "/qemu_back_mem." in target
+        if is_ram and os.stat(entry).st_size == memory_bytes:
             return entry
-    raise FileNotFoundError(f"{folder}: no memfd of {memory_bytes} bytes among QEMU's descriptors")
+    raise FileNotFoundError(f"{folder}: no memfd or file of {memory_bytes} bytes among QEMU's descriptors")
 
 
 def _target(entry: Path) -> str:

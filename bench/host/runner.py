@@ -20,7 +20,7 @@ from typing import Any, Optional
 from qemu.qmp.error import QMPError
 
 from bench.errors import EVIDENCE_LINES, last_lines
-from bench.host import receive
+from bench.host import oom, receive
 from bench.host.actions import lacking
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.guest import GuestError, GuestUnsupported
@@ -194,7 +194,10 @@ def _send_rest(qemu: Qemu, outbox: Outbox, folder: Path, emit: Emit, outcome: _O
     """The last rows, the logs, and End. Nobody may be listening any more."""
     boot = outcome.boot
     console = _tail(folder / "console")
+    killed = oom.report(f"{boot.dmesg if boot else ''}\n{console}") if outcome.status == "failed" else []
+    outcome.reason = oom.reason(killed) or outcome.reason
     evidence = [f"qemu: {line}" for line in list(qemu.log)[-EVIDENCE_LINES:]]
+    evidence += [f"kernel: {line}" for line in killed]
     evidence += [f"console: {line}" for line in last_lines(console)]
     stats = boot.sampler.stats.as_json() if boot else {}
     facts: dict[str, Any] = {**boot.facts, "events": boot.monitor.events} if boot else {}

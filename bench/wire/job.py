@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from bench.wire.codec import content_hash
 
-BACKINGS = ("memfd", "anonymous", "hugetlb")
+BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
 POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
 
@@ -30,7 +30,8 @@ class Arm:
     balloon: a virtio-balloon device is present. reporting: it offers free page reporting (implies balloon).
     mem_lock: QEMU runs with `-overcommit mem-lock=on`, so that every discard fails: the host-side negative control.
     backing: host memory of the guest's RAM. reporting_order: written to the guest's page_reporting_order after the
-    driver registered (None: as the kernel chose). kernel, modules, qemu: paths on the host, "" for the host's own.
+    driver registered (None: as the kernel chose). reporting_params: other parameters of the module page_reporting, for
+    kernels that have them, written at the same time. kernel, modules, qemu: paths on the host, "" for the host's own.
     policy: a loop in the guest that makes it shrink, None for none. host_thp: transparent huge pages of the host for
     this QEMU: "" as the host has them, "never" (switched off for the process), "always" or "madvise" (the host's own
     setting must be that). expect: "" by the mechanism, "nothing" for a control in which reports must have no effect.
@@ -42,6 +43,7 @@ class Arm:
     mem_lock: bool = False
     backing: str = "memfd"
     reporting_order: Optional[int] = None
+    reporting_params: tuple[tuple[str, int], ...] = ()
     kernel: str = ""
     modules: str = ""
     qemu: str = ""
@@ -130,7 +132,10 @@ class Quiet:
 
 @dataclass(frozen=True)
 class Job:
-    """One boot. Times in seconds. `block` counts from 1, `order` is the position inside the block from 0."""
+    """One boot. Times in seconds. `block` counts from 1, `order` is the position inside the block from 0.
+
+    qmp_hz: how often a second QEMU's monitor is asked, to see how long it takes; 0 for never.
+    """
 
     host: str
     cell: str
@@ -147,6 +152,7 @@ class Job:
     placement: Placement = Placement()
     quiet: Quiet = Quiet()
     workload: str = "cycle"
+    qmp_hz: float = 0.0
 
     @property
     def id(self) -> str:

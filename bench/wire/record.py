@@ -12,6 +12,8 @@ from typing import Any, Optional, Union, get_args
 from bench.wire import codec
 from bench.wire.setting import Setting
 
+# How the reason of a boot begins whose guest ran out of memory.
+OUT_OF_MEMORY = "the guest ran out of memory"
 # One row of a series: (t, source, name, value). The names are in docs/metrics.md.
 Row = tuple[float, str, str, float]
 

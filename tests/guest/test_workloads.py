@@ -84,7 +84,7 @@ def test_a_loop_in_the_guest_acts_and_says_what_it_cost_or_what_the_kernel_lacks
 
 
 def test_a_locked_qemu_is_a_control_that_is_understood(lab: Lab) -> None:
-    arm = Arm("locked", balloon=True, reporting=True, mem_lock=True, expect="nothing")
+    arm = Arm("locked", balloon=True, reporting=True, mem_lock=True, backing="anonymous", expect="nothing")
     line = lab.boot(lab.job(arm, phases_of("cycle", arm, hold_s=0.2, touch=0.2))).line(4.5)
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     assert "mem-lock=on" in line["condition"][0]

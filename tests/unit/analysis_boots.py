@@ -33,6 +33,11 @@ def phase(name: str, start_s: float, end_s: float, iteration: int = 0, **more: A
     return {**done, "result": {}, "guest_start_ns": None, "guest_end_ns": None, "smaps": {}, **more}
 
 
+def used(stuck_mib: int, busy_ns: int, worker_ns: int) -> dict[str, int]:
+    """A snapshot's answer."""
+    return {"below_order_bytes": stuck_mib * MIB, "cpu_busy_ns": busy_ns, "kworker_ns": worker_ns}
+
+
 def iteration_phases(index: int, origin_s: float, warmup: bool = False) -> list[dict[str, Any]]:
     """The phases of one iteration of `cycle`: 512 MiB touched in 2 s, freed in 0.5 s, touched again in 4 s."""
     touched = {"ns": 2 * 10**9, "bytes": FREED, "p50_ns": 1000, "p99_ns": 9000, "p999_ns": 20000}
@@ -41,10 +46,15 @@ def iteration_phases(index: int, origin_s: float, warmup: bool = False) -> list[
         ("touch", TOUCH, 2.0, touched),
         ("hold", 2.0, 4.0, {}),
         ("verify", 4.0, 4.5, {"bad_pages": 0, "first_bad": None}),
-        ("snapshot-before", 4.5, 4.6, {"below_order_bytes": MIB}),
+        ("snapshot-before", 4.5, 4.6, used(1, 10**9, 10**8)),
         ("free", FREE, SETTLE, {"ns": 5 * 10**8, "bytes": FREED}),
         ("settle", SETTLE, SETTLE_END, {"settled": True}),
-        ("snapshot", SETTLE_END, 25.6, {"below_order_bytes": 3 * MIB}),
+        (
+            "snapshot",
+            SETTLE_END,
+            25.6,
+            used(3, 3 * 10**9, 4 * 10**8),
+        ),
         ("retouch", 26.0, 28.0, again),
         ("reverify", 28.0, 28.2, {"bad_pages": 0, "first_bad": None}),
     ]
@@ -96,6 +106,12 @@ def rows(iterations: int = 1, reporting: bool = True, keep: Callable[[Row], bool
     found: list[Row] = [(float(t), "ram", "resident_bytes", residency(t, iterations, reporting)) for t in ticks]
     found += [(float(t), "qemu", "cpu_main_s", 0.1 * float(t)) for t in ticks]
     found += [(0.0, "qemu", "cpu_vcpu_s", 1.0), (0.0, "qemu", "cpu_other_s", 0.0)]
+    # Of the first iteration: 200 huge pages given at its first touch, 7 split while it settles; 3 questions by then.
+    found += [(0.0, "vmstat", name, 5.0) for name in ("thp_fault_alloc", "thp_split_page")]
+    found += [(11.0, "vmstat", "thp_fault_alloc", 205.0), (20.0, "vmstat", "thp_split_page", 12.0)]
+    found += [
+        (t, "qmp", "round_trip_s", seconds) for t, seconds in ((14.0, 9.0), (17.0, 0.001), (18.0, 0.5), (19.0, 0.002))
+    ]
     if reporting:
         found += [(3.0, "discard", "bytes", 64.0 * MIB)]  # a report of the boot, before any phase
         for index in range(iterations):

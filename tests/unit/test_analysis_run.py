@@ -21,7 +21,7 @@ from bench.wire.units import MIB
 CELL = ("local", "cycle")
 TOP_KEYS = [
     *("schema", "accel", "marked", "cells", "combined", "warnings"),
-    *("invalid_boots", "failed_boots", "skipped", "verdict"),
+    *("invalid_boots", "failed_boots", "skipped", "controls", "pareto", "out_of_memory", "verdict"),
 ]
 FIGURES = {"reference_value", "value", "effect", "low", "high", "p", "p_holm", "n", "hodges_lehmann"}
 METRIC_KEYS = {"metric", "unit", "kind", "direction", "margin", "verdict", "why", "time_like", "blocking"} | FIGURES

@@ -377,3 +377,16 @@ def test_it_compiles_for_arm64(name: str, tmp_path: Path) -> None:
         pytest.skip("no arm64 compiler (apt-get install gcc-aarch64-linux-gnu)")
     flags = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-c"]
     subprocess.run([compiler, *flags, str(SOURCES / f"{name}.c"), "-o", str(tmp_path / "out.o")], check=True)
+
+
+def test_a_mixed_release_gives_every_second_block_of_each_size_back() -> None:
+    blocks = (PAGE, 4 * PAGE)
+    with memtouch.map_region(64 * PAGE, thp="never") as region:
+        region.touch("fill")
+        released = region.release_mixed(blocks)
+        assert released.bytes == released.offered_bytes == 32 * PAGE
+        zero = [not any(region.buffer()[start : start + PAGE]) for start in range(0, 64 * PAGE, PAGE)]
+        assert zero[:8] == [True, False] * 4
+        assert zero[32:48] == ([True] * 4 + [False] * 4) * 2
+        with pytest.raises(ValueError, match="is too little for 2 parts"):
+            region.release_mixed((PAGE, 64 * PAGE))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.controller.interests import Interest
 from bench.controller.inventory import Host, load_inventory
 from bench.controller.plan import (
     Options,
@@ -24,7 +25,7 @@ from bench.controller.plan import (
     resolve,
     shipped_plans,
 )
-from bench.controller.planfile import Interest, spelled_out
+from bench.controller.planfile import spelled_out
 from bench.controller.quantities import pushed
 from bench.controller.yamlfile import parse
 from bench.errors import InputError
@@ -355,3 +356,65 @@ def test_loops_controls_and_references_of_arms_come_back_from_a_written_plan(tmp
     assert resolve(load_plan(str(tmp_path / "again.yaml")), "tcg") == plan
     only = resolve(load_plan(str(tmp_path / "plan.yaml")), "tcg", Options(arms=("a",)))
     assert [arm.name for arm in only.arms] == ["file", "a"]
+
+
+def one_plan(tmp_path: Path, workloads: str, **more: str) -> Plan:
+    lines = ["name: mine", "arms: [none, idle-balloon, reporting]", f"workloads: {workloads}"]
+    lines += ["metrics: {residual_bytes: {margin: 5%}}", *(f"{key}: {value}" for key, value in more.items())]
+    file = tmp_path / "plan.yaml"
+    file.write_text("\n".join(lines))
+    return resolve(load_plan(str(file)), "auto")
+
+
+def test_a_workload_runs_the_arms_that_it_names_and_what_they_are_compared_with(tmp_path: Path) -> None:
+    plan = one_plan(tmp_path, "[{workload: cycle, arms: [reporting]}, {workload: cycle, name: all}]")
+    assert [[arm.name for arm in plan.arms_of(cell)] for cell in plan.cells] == [
+        ["none", "reporting"],
+        ["none", "idle-balloon", "reporting"],
+    ]
+
+
+def test_a_variant_may_leave_a_workload_out(tmp_path: Path) -> None:
+    plan = one_plan(tmp_path, "[{workload: cycle, skip: true}, {workload: cycle, name: kept}]")
+    assert [cell.name for cell in plan.cells] == ["kept"]
+    with pytest.raises(InputError, match="every workload is left out"):
+        one_plan(tmp_path, "[{workload: cycle, skip: true}]")
+
+
+def test_an_arm_that_no_workload_runs_selects_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    one_plan(tmp_path, "[{workload: cycle, arms: [reporting]}]")
+    with pytest.raises(InputError, match="no workload of this plan runs with only"):
+        resolve(load_plan(str(file)), "auto", Options(arms=("idle-balloon",)))
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("[residual_bytes, qemu_cpu_s]", ""),
+        ("[residual_bytes]", "pareto.0: no pair; write two metrics"),
+        ("[residual_bytes, resdual]", "pareto.0.1: 'resdual' is no metric of this plan's workloads with"),
+        (
+            "[host_thp_faults, residual_bytes]",
+            "pareto.0.0: 'host_thp_faults' is no metric of this plan's workloads with",
+        ),
+    ],
+)
+def test_a_front_is_of_two_metrics_that_have_a_better_side(tmp_path: Path, pair: str, message: str) -> None:
+    if not message:
+        assert one_plan(tmp_path, "[cycle]", pareto=f"[{pair}]").pareto == (("residual_bytes", "qemu_cpu_s"),)
+        return
+    with pytest.raises(InputError, match=message):
+        one_plan(tmp_path, "[cycle]", pareto=f"[{pair}]")
+
+
+def test_parameters_of_the_reporting_module_survive_writing(tmp_path: Path) -> None:
+    file = tmp_path / "plan.yaml"
+    arm = "{name: quick, like: reporting, reporting_params: {page_reporting_delay: 500}}"
+    file.write_text(
+        f"name: mine\narms: [none, {arm}]\nworkloads: [cycle]\nmetrics: {{residual_bytes: {{margin: 5%}}}}\n"
+    )
+    plan = resolve(load_plan(str(file)), "auto")
+    assert plan.arms[1].reporting_params == (("page_reporting_delay", 500),)
+    file.write_text(dump_plan(plan))
+    assert resolve(load_plan(str(file)), "auto") == plan

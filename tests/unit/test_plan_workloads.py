@@ -97,3 +97,18 @@ def test_damage_is_done_only_when_asked_for_and_before_the_last_look() -> None:
     for fault in ("corrupt", "discard"):
         names = [phase["name"] for phase in phases("integrity", fault=fault)]
         assert names.index(fault) == names.index("verify") - 1
+
+
+def test_a_guest_that_is_held_full_keeps_that_memory_and_says_so() -> None:
+    found = WORKLOADS["cycle"]
+    params = found.defaults() | {"held": 0.5, "touch": 0.1}
+    assert ("held 50%", GUEST // 2) in found.memory_needed(params, GUEST)
+    names = [phase["name"] for phase in found.script(params, Around(GUEST))]
+    assert names.index("held-touch") < names.index("touch")
+    assert "held-verify" in names
+    assert "held" not in [phase["name"] for phase in phases("cycle")]
+
+
+def test_parameters_of_the_reporting_module_are_set_with_its_order() -> None:
+    first = phases("cycle", Around(GUEST, reporting_order=3, reporting_params={"page_reporting_delay": 500}))[0]
+    assert first["args"] == {"page_reporting_order": 3, "params": {"page_reporting_delay": 500}}

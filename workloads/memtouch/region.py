@@ -17,6 +17,8 @@ Thp = Literal["system", "always", "never"]
 Mode = Literal["write", "read", "fill"]
 Extent = Literal["word", "full"]
 How = Literal["munmap", "dontneed", "free", "holes"]
+# Blocks of a mixed release: one part of the region each, of the same size.
+MIXED_BLOCKS: tuple[int, ...] = (16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20)
 
 # In the order of the enums in memtouch.h.
 MAPPINGS: tuple[str, ...] = get_args(Mapping)
@@ -153,6 +155,25 @@ class Region:
         stride = (every, block_bytes) if how == "holes" else (1, 0)
         _check(lib.mt_release(self._region, _index("how", how, HOWS), *stride, out), how, self.mapping)
         return Released(int(out.ns), int(out.bytes), int(out.offered_bytes))
+
+    def release_mixed(self, blocks: tuple[int, ...] = MIXED_BLOCKS) -> Released:
+        """Give every second block back, of another size in each of as many parts of the region as there are `blocks`.
+
+        What a long-running guest frees: memory in pieces of many sizes, each beside one that stays in use. Raises as
+        `release` with holes.
+        """
+        self._check_mapped()
+        part_bytes = self.bytes // len(blocks) // max(blocks) * max(blocks)
+        if not part_bytes:
+            raise ValueError(f"bytes: {self.bytes} is too little for {len(blocks)} parts of {max(blocks)} or more")
+        done = []
+        for index, block_bytes in enumerate(blocks):
+            place = {"address": self.address + index * part_bytes, "bytes": part_bytes}
+            same = {name: getattr(self._region, name) for name in ("page_bytes", "mapping", "fd", "seed")}
+            part, out = ffi.new("struct mt_region *", {**same, **place}), ffi.new("struct mt_released *")
+            _check(lib.mt_release(part, _index("how", "holes", HOWS), 2, block_bytes, out), "holes", self.mapping)
+            done.append(out)
+        return Released(*(sum(int(getattr(out, name)) for out in done) for name in ("ns", "bytes", "offered_bytes")))
 
     def _check_mapped(self) -> None:
         if not self.address:

@@ -134,9 +134,15 @@ def test_cpus_and_the_latency_are_no_matter_of_the_command_line() -> None:
     assert argv(job(placement=Placement((0,), (1,), hold_latency=True))) == PLAIN
 
 
+def test_a_file_behind_the_memory_has_no_name_and_lies_in_the_boots_own_folder() -> None:
+    (memory,) = [word for word in argv(with_arm(backing="file")) if word.startswith("memory-backend-")]
+    assert memory.startswith("memory-backend-file,id=ram,size=")
+    assert ",share=on,mem-path=/" in memory
+
+
 def test_an_unknown_backing_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown backing 'file'"):
-        argv(with_arm(backing="file"))
+    with pytest.raises(ValueError, match="unknown backing 'tape'"):
+        argv(with_arm(backing="tape"))
 
 
 def test_kvm_runs_the_hosts_own_processor() -> None:

@@ -200,7 +200,7 @@ def test_the_memfd_is_found_by_its_size_and_its_blocks_are_the_residency(memfd: 
 
 
 def test_a_memfd_of_another_size_is_not_taken_for_the_ram(memfd: tuple[int, mmap.mmap]) -> None:
-    with pytest.raises(FileNotFoundError, match=f"no memfd of {MEMORY_BYTES + 4096} bytes"):
+    with pytest.raises(FileNotFoundError, match=f"no memfd or file of {MEMORY_BYTES + 4096} bytes"):
         RamReader(os.getpid(), "memfd", MEMORY_BYTES + 4096)
 
 
