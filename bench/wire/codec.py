@@ -58,6 +58,9 @@ def _hints(kind: Any) -> dict[str, Any]:
 def _convert(hint: Any, value: Any) -> Any:
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return from_json(hint, value)
+    if typing.get_origin(hint) is typing.Union and value is not None:
+        # Optional: the vocabulary has no other unions of fields.
+        return _convert(typing.get_args(hint)[0], value)
     if typing.get_origin(hint) is tuple:
         return tuple(_convert(typing.get_args(hint)[0], item) for item in value)
     return value

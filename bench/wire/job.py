@@ -131,10 +131,23 @@ class Quiet:
 
 
 @dataclass(frozen=True)
+class Cgroup:
+    """A memory cgroup of its own for what a job boots. Limits in bytes, None for none.
+
+    swap_limit_bytes: of swap alone; version 1 of cgroups needs limit_bytes with it.
+    """
+
+    limit_bytes: Optional[int] = None
+    swap_limit_bytes: Optional[int] = None
+
+
+@dataclass(frozen=True)
 class Job:
     """One boot. Times in seconds. `block` counts from 1, `order` is the position inside the block from 0.
 
     qmp_hz: how often a second QEMU's monitor is asked, to see how long it takes; 0 for never.
+    cgroup: None where no phase needs one; where it cannot be made, those phases answer {"skipped": reason}. become:
+    "sudo" where root may be used for it, "none" where not.
     """
 
     host: str
@@ -153,6 +166,8 @@ class Job:
     quiet: Quiet = Quiet()
     workload: str = "cycle"
     qmp_hz: float = 0.0
+    cgroup: Optional[Cgroup] = None
+    become: str = "none"
 
     @property
     def id(self) -> str:

@@ -13,13 +13,14 @@ from jobs import IDLE, LOCKED, NONE, REPORTING, cycle, guest_op, job
 
 from bench.wire import codec, record
 from bench.wire.codec import WireError, canonical, content_hash, decode, encode, from_json, to_json
-from bench.wire.job import BACKINGS, Arm, Ask, Guest, Job, Paths, Phase
+from bench.wire.job import BACKINGS, POLICIES, Arm, Ask, Cgroup, Guest, Job, Paths, Phase, Policy
 from bench.wire.record import KINDS, End, Hello, LogPart, PhaseDone, Ready, Reply, Samples, Started
 
 NAMES = st.text(max_size=12)
 NUMBERS = st.one_of(st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False))
 LEAVES = st.one_of(st.none(), st.booleans(), NUMBERS, NAMES)
 OBJECTS = st.dictionaries(NAMES, st.one_of(LEAVES, st.lists(LEAVES, max_size=3)), max_size=4)
+SIZES = st.integers(0, 2**50)
 ARMS = st.builds(
     Arm,
     name=NAMES,
@@ -29,6 +30,7 @@ ARMS = st.builds(
     backing=st.sampled_from(BACKINGS),
     reporting_order=st.one_of(st.none(), st.integers(0, 12)),
     kernel_args=st.lists(NAMES, max_size=3).map(tuple),
+    policy=st.one_of(st.none(), st.builds(Policy, kind=st.sampled_from(POLICIES), params=OBJECTS)),
 )
 PHASES = st.builds(
     Phase, name=NAMES, kind=NAMES, iteration=st.integers(0, 99), op=NAMES, args=OBJECTS, warmup=st.booleans()
@@ -44,6 +46,10 @@ JOBS = st.builds(
     paths=st.builds(Paths, qemu=NAMES, kernel=NAMES, modules=NAMES, image=NAMES),
     phases=st.lists(PHASES, max_size=3).map(tuple),
     sample_hz=st.floats(0.1, 1000),
+    cgroup=st.one_of(
+        st.none(),
+        st.builds(Cgroup, limit_bytes=st.one_of(st.none(), SIZES), swap_limit_bytes=st.one_of(st.none(), SIZES)),
+    ),
 )
 RECORDS = st.one_of(
     st.builds(Hello, pid=st.integers(1, 2**22), host_facts=OBJECTS),
