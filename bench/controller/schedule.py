@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.controller.cells import Cell
 from bench.controller.inventory import Host
 from bench.controller.planfile import Plan
-from bench.wire.job import Arm, Guest, Job, Paths, Phase, Placement
+from bench.wire.job import Arm, Cgroup, Guest, Job, Paths, Phase, Placement
 from bench.wire.units import GIB, MIB
 from workloads.catalog import WORKLOADS
 from workloads.shape import Around
@@ -23,6 +23,8 @@ from workloads.shape import Around
 # ones a sixteenth of each free list: Linux mm/page_reporting.c, page_reporting_cycle(), `budget`.
 PASS_S, PASS_BYTES, MOST_PASSES = 2.0, 256 * MIB, 17
 SHUTDOWN_S = 1.0
+# What the host does to a guest by its memory cgroup.
+NEED_A_CGROUP = ("pageout",)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         quiet=plan.quiet,
         workload=cell.workload,
         qmp_hz=plan.qmp_hz,
+        cgroup=Cgroup() if any(phase.op in NEED_A_CGROUP for phase in phases) else None,
+        become=host.become,
     )
 
 

@@ -23,6 +23,7 @@ from bench.errors import BenchError, parts
 from bench.host.asks import answer
 from bench.host.facts import host_facts
 from bench.host.keeper import keep
+from bench.host.leftovers import clear
 from bench.host.presence import watched
 from bench.host.runner import Emit, run_job
 from bench.wire import codec, record
@@ -69,6 +70,7 @@ def _options(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 
 
 def _serve(request: Union[Job, Ask, Hold], emit: Emit, options: argparse.Namespace) -> None:
+    clear(str(request.args.get("become", "none")) if isinstance(request, Ask) else request.become, options.root)
     if isinstance(request, Job):
         boot(request, emit, options.heartbeat)
         return

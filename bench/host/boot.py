@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from bench.host import qmp
 from bench.host.actions import act, filled_in
+from bench.host.cgroup import Group
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
@@ -49,6 +50,7 @@ class Boot:
         moved: Callable[[], str],
         link: GuestLink,
         sampler: Sampler,
+        group: Union[Group, str],
     ) -> None:
         self._job = job
         self._qemu = qemu
@@ -57,6 +59,7 @@ class Boot:
         self._link = link
         self.monitor = monitor
         self.sampler = sampler
+        self._group = group
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
@@ -120,7 +123,7 @@ class Boot:
         elif phase.kind == "host":
             args = filled_in(phase.args, self._results)
             # In a thread: the monitor and the sampler's rows go on meanwhile.
-            result = await asyncio.to_thread(act, phase.op, self._job, self._qemu.pid, args)
+            result = await asyncio.to_thread(act, phase.op, self._job, self._qemu.pid, args, self._group)
         elif phase.kind == "hold":
             await asyncio.sleep(phase.args["s"])
         else:
@@ -171,10 +174,12 @@ class Boot:
 
 
 @contextlib.asynccontextmanager
-async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path, latency: str = "") -> AsyncIterator[Boot]:
+async def bring_up(
+    job: Job, qemu: Qemu, rows: Outbox, folder: Path, latency: str, group: Union[Group, str]
+) -> AsyncIterator[Boot]:
     """Monitor, placement, sampler and link of a QEMU that was just spawned; all closed again at the end.
 
-    latency: what is held of it, for the record of the placement.
+    latency: what is held of it, for the record of the placement. group: QEMU's own memory cgroup, or why it has none.
     """
     async with qmp.connect(folder / "qmp", SOCKET_DEADLINE_S) as monitor:
         vcpus = await monitor.vcpu_threads()
@@ -192,7 +197,7 @@ async def bring_up(job: Job, qemu: Qemu, rows: Outbox, folder: Path, latency: st
         rows.sampler = sampler
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
         try:
-            yield Boot(job, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, sampler)
+            yield Boot(job, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, sampler, group)
         finally:
             # Before QEMU goes: its counters go with it.
             sampler.stop()

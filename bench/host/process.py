@@ -15,6 +15,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
+from typing import Optional
 
 from bench.host.trace import is_trace, parse_line
 from bench.wire.record import Row
@@ -37,8 +38,10 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _in_child(parent: int, cpus: Collection[int], no_thp: bool) -> None:
+def _in_child(parent: int, cpus: Collection[int], no_thp: bool, join: Optional[Callable[[], None]]) -> None:
     die_with(parent)
+    if join:
+        join()
     if no_thp:
         _LIBC.prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
     if cpus:
@@ -120,11 +123,16 @@ class Qemu:
 
 
 async def spawn(
-    argv: Sequence[str], rows: Callable[[list[Row]], None], cpus: Collection[int] = (), no_thp: bool = False
+    argv: Sequence[str],
+    rows: Callable[[list[Row]], None],
+    cpus: Collection[int] = (),
+    no_thp: bool = False,
+    join: Optional[Callable[[], None]] = None,
 ) -> Qemu:
     """Starts QEMU, on these CPUs from its first instruction (none: on this process's). Raises OSError.
 
     no_thp: the process gets no transparent huge pages, whatever the host's setting (PR_SET_THP_DISABLE, prctl(2)).
+    join: called in the child before exec, and raises nothing.
     """
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -132,7 +140,7 @@ async def spawn(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=functools.partial(_in_child, os.getpid(), tuple(cpus), no_thp),
+        preexec_fn=functools.partial(_in_child, os.getpid(), tuple(cpus), no_thp, join),
         start_new_session=True,
         limit=LINE_LIMIT_BYTES,
     )

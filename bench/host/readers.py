@@ -41,6 +41,7 @@ MEMINFO_NAMES = frozenset(
         "Cached",
         "AnonPages",
         "Shmem",
+        "SwapCached",
         "SwapFree",
         "AnonHugePages",
         "ShmemHugePages",
@@ -200,9 +201,12 @@ class RamReader:
     """How much of the guest's RAM the host holds, by what backs it.
 
     memfd and hugetlb: the blocks of the file, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
-    where the host has swap in use the mapped part (RssShmem) bounds it. file: its blocks too, bounded by RssFile: what
-    the host wrote to the disk and dropped from its page cache is mapped no more, and counts as swapped. anonymous:
-    RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
+    what is not mapped (RssShmem) is swapped, as far as the host has swap in use: other pages may be unmapped too. file: its
+    blocks too, bounded by RssFile: what the host wrote to the disk and dropped from its page cache is mapped no more, and
+    counts as swapped. anonymous: RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
+
+    Swapped pages may still be in memory, in the swap cache: the host counts those (SwapCached of meminfo), and a memory
+    cgroup its own (`bench.host.cgroup`).
     """
 
     def __init__(self, pid: int, backing: str, memory_bytes: int, root: Path = Path("/")) -> None:
@@ -229,9 +233,11 @@ class RamReader:
         if self._backing == "file":
             return max(0, allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssFile"])
         host = parse_colon_table(self._meminfo.text(), _SWAP_NAMES)
-        if host.get("SwapTotal", 0) == host.get("SwapFree", 0):
+        used = host.get("SwapTotal", 0) - host.get("SwapFree", 0)
+        if used <= 0:
             return 0
-        return max(0, allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssShmem"])
+        unmapped = allocated - parse_colon_table(self._status.text(), STATUS_NAMES)["RssShmem"]
+        return min(max(0, unmapped), used)
 
 
 def find_memfd(folder: Path, memory_bytes: int) -> Path:

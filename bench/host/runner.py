@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from qemu.qmp.error import QMPError
 
@@ -23,6 +23,7 @@ from bench.errors import EVIDENCE_LINES, last_lines
 from bench.host import oom, receive
 from bench.host.actions import lacking
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
+from bench.host.cgroup import Group, private_group
 from bench.host.guest import GuestError, GuestUnsupported
 from bench.host.initrd import build_initrd
 from bench.host.placement import PlacementError, Seat, impossible, seat
@@ -39,6 +40,10 @@ LAST_WORDS_S = 0.2
 GONE = "the controller went away"
 
 Emit = Callable[[Record], None]
+
+
+class CgroupError(Exception):
+    """QEMU is not in the group that was made for it: what is measured there would not be its own."""
 
 
 @dataclass
@@ -63,8 +68,8 @@ async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> boo
         return False
     if not await _may_start(job, emit, gone):
         return False
-    with private_folder() as folder, seat(job.placement) as place:
-        return await _run_in(folder, job, initrd, place, emit, gone)
+    with private_folder() as folder, seat(job.placement) as place, private_group(job.cgroup, job.become) as group:
+        return await _run_in(folder, job, initrd, place, group, emit, gone)
 
 
 def _note_use(job: Job, cache: Path) -> None:
@@ -97,11 +102,20 @@ async def _may_start(job: Job, emit: Emit, gone: asyncio.Event) -> bool:
     return not (gone.is_set() or quieted.over)
 
 
-async def _run_in(folder: Path, job: Job, initrd: Path, place: Seat, emit: Emit, gone: asyncio.Event) -> bool:
+async def _run_in(
+    folder: Path,
+    job: Job,
+    initrd: Path,
+    place: Seat,
+    group: Union[Group, str],
+    emit: Emit,
+    gone: asyncio.Event,
+) -> bool:
     argv = qemu_argv(job, str(folder), str(initrd))
     outbox = Outbox()
+    join = group.join if isinstance(group, Group) else None
     try:
-        qemu = await spawn(argv, outbox.add, place.qemu_cpus, job.arm.host_thp == "never")
+        qemu = await spawn(argv, outbox.add, place.qemu_cpus, job.arm.host_thp == "never", join)
     except OSError as error:
         emit(End("failed", f"QEMU cannot be started: {error}"))
         return False
@@ -109,7 +123,7 @@ async def _run_in(folder: Path, job: Job, initrd: Path, place: Seat, emit: Emit,
     outcome = _Outcome()
     flusher = asyncio.ensure_future(_flush(outbox, emit))
     try:
-        drive = _drive(job, qemu, outbox, folder, place.latency, emit, outcome)
+        drive = _drive(job, qemu, outbox, folder, place.latency, group, emit, outcome)
         await _watch(job, qemu, drive, gone, outcome)
     finally:
         flusher.cancel()
@@ -140,9 +154,18 @@ async def _watch(job: Job, qemu: Qemu, boot: Coroutine[Any, Any, None], gone: as
 
 
 async def _drive(
-    job: Job, qemu: Qemu, outbox: Outbox, folder: Path, latency: str, emit: Emit, outcome: _Outcome
+    job: Job,
+    qemu: Qemu,
+    outbox: Outbox,
+    folder: Path,
+    latency: str,
+    group: Union[Group, str],
+    emit: Emit,
+    outcome: _Outcome,
 ) -> None:
-    async with bring_up(job, qemu, outbox, folder, latency) as boot:
+    if isinstance(group, Group) and not group.holds(qemu.pid):
+        raise CgroupError(f"QEMU could not be moved into its memory cgroup {group.path}")
+    async with bring_up(job, qemu, outbox, folder, latency, group) as boot:
         outcome.boot = boot
         await boot.run(emit)
         outcome.phases_done = True
@@ -159,7 +182,7 @@ def _verdict(job: Job, drive: Any, death: Any, silence: Any, outcome: _Outcome) 
     if not drive.done():
         return "failed", f"not done within the job's deadline of {job.deadline_s:.0f} s"
     error = drive.exception()
-    if isinstance(error, PlacementError):
+    if isinstance(error, (PlacementError, CgroupError)):
         return "invalid", str(error)
     if isinstance(error, GuestUnsupported):
         return "skipped", str(error)

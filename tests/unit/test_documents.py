@@ -20,10 +20,13 @@ from bench.cli import cli, main
 from bench.controller.conditions import QuietModel
 from bench.controller.hostfile import HostModel
 from bench.errors import BenchError
+from bench.host.cgroup import Unavailable, make
+from bench.host.cgroup import _made as make_one
 from bench.host.knobs import KNOBS
 from bench.host.package_names import HOST, names
 from bench.host.packages import SUDO, install_argv, update_argv
 from bench.host.settingfile import write_by_sudo
+from bench.wire.job import Cgroup
 from bench.wire.record import Held, Released
 from bench.wire.setting import NAMES
 
@@ -231,7 +234,36 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     assert write_by_sudo(files, "1") == [""] * len(files)
     tuned = log.read_text().splitlines()
     prepared = [update_argv(SUDO), install_argv(names(HOST, "debian", "3.11", "x86_64"), "debian", SUDO)]
-    return [["true"], *(argv[len(SUDO) :] for argv in prepared), tuned]
+    grouped = in_cgroups(tmp_path, monkeypatch)
+    return [["true"], *(argv[len(SUDO) :] for argv in prepared), tuned, *grouped]
+
+
+def in_cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is run as root for a memory cgroup, of either version and on any kernel, by a sudo that writes it down."""
+    log = tmp_path / "grouped"
+    (tmp_path / "sudo").write_text(f'#!/bin/sh\nshift\necho "$*" >> {log}\nexec "$@"\n')
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    asked = Cgroup(1, 1)
+    for version, top in ((2, tmp_path / "sys/fs/cgroup"), (1, tmp_path / "sys/fs/cgroup/memory")):
+        top.mkdir(parents=True)
+        (top / "cgroup.controllers").write_text("memory" if version == 2 else "")
+        (top / "memory.usage_in_bytes").write_text("")
+        (top / "cgroup.subtree_control").write_text("")
+        if version == 2:
+            with pytest.raises(Unavailable):  # a folder that is no cgroup gets no counters, and is removed again
+                make(asked, "sudo", tmp_path)
+        group = make_one(top, version, "sudo")
+        for name in ("current", "usage_in_bytes", "max", "swap.max", "memsw.limit_in_bytes", "limit_in_bytes", "high"):
+            (group.path / f"memory.{name}").write_text("1\n")
+        (group.path / "cgroup.procs").write_text("")
+        group.limit(asked)
+        group.join()
+        group.reclaim(1)
+        (group.path / "memory.reclaim").write_text("")
+        group.reclaim(1)
+        (group.path / "cgroup.procs").write_text("")  # what is in a group ends with it
+        assert "not empty" in group.remove()
+    return [shlex.split(line.replace(str(tmp_path), "")) for line in log.read_text().splitlines()]
 
 
 def test_the_sudoers_allow_what_is_run_as_root(asked: list[list[str]]) -> None:

@@ -14,7 +14,7 @@ from bench.controller.inventory import Host
 from bench.controller.plan import Options, Plan, load_plan, resolve
 from bench.controller.schedule import arm_paths, estimate_s, schedule, second_try
 from bench.wire import codec
-from bench.wire.job import Arm, Job, Paths, Placement, Quiet
+from bench.wire.job import Arm, Cgroup, Job, Paths, Placement, Quiet
 
 PATHS = Paths("/usr/bin/qemu-system-x86_64", "/boot/vmlinuz", "/lib/modules/6.1", "/cache/image")
 ARM_LISTS = st.lists(st.text("abcdef", min_size=1, max_size=4), min_size=1, max_size=6, unique=True)
@@ -53,6 +53,13 @@ def test_a_workload_may_have_a_guest_of_its_own() -> None:
     plan = dataclasses.replace(QUICK, cells=(QUICK.cells[0], large), blocks=1)
     shapes = {job.cell: (job.guest.memory_bytes, job.guest.vcpus) for job in schedule(plan, Host("h"), PATHS, "tcg", 1)}
     assert shapes == {"cycle": (640 << 20, 1), "large": (1 << 30, 2)}
+
+
+def test_only_a_boot_that_pages_out_gets_a_memory_cgroup_and_every_boot_is_told_what_its_host_may() -> None:
+    plain, paging = QUICK, resolve(load_plan("refault"), "tcg")
+    for plan, cgroup in ((plain, None), (paging, Cgroup())):
+        jobs = schedule(plan, Host("h", become="sudo"), PATHS, "tcg", 1)
+        assert {(job.cgroup, job.become) for job in jobs} == {(cgroup, "sudo")}
 
 
 @given(ARM_LISTS, st.integers(1, 5), SEEDS)

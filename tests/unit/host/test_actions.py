@@ -8,6 +8,7 @@ import pytest
 from jobs import job
 
 from bench.host import actions
+from bench.host.pageout import ram_ranges
 from bench.wire.job import Arm, Job
 from bench.wire.units import MIB
 
@@ -23,9 +24,9 @@ def job_of(**arm: object) -> Job:
 
 
 def test_the_guests_ram_is_found_also_where_its_mapping_was_split() -> None:
-    assert actions.ram_ranges(MAPS, 512 * MIB) == [(0x7F0000000000, 512 * MIB)]
-    assert actions.ram_ranges(MAPS, 256 * MIB) == [(0x7F1000000000, 256 * MIB)]
-    assert actions.ram_ranges(MAPS, 64 * MIB) == []
+    assert ram_ranges(MAPS, 512 * MIB) == [(0x7F0000000000, 512 * MIB)]
+    assert ram_ranges(MAPS, 256 * MIB) == [(0x7F1000000000, 256 * MIB)]
+    assert ram_ranges(MAPS, 64 * MIB) == []
 
 
 def test_an_argument_may_come_from_what_an_earlier_phase_answered() -> None:
@@ -38,7 +39,7 @@ def test_an_argument_may_come_from_what_an_earlier_phase_answered() -> None:
 def test_a_host_without_swap_says_so(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/meminfo").write_text("SwapTotal: 0 kB\n")
-    answer = actions.act("pageout", job_of(), 1, {}, tmp_path)
+    answer = actions.act("pageout", job_of(), 1, {}, root=tmp_path)
     assert answer["skipped"].startswith("the host has no swap")
 
 

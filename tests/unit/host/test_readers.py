@@ -225,6 +225,7 @@ def ram_tree(tmp_path: Path, memfd: tuple[int, mmap.mmap]) -> Path:
     [
         ("memfd", 4096, MEMORY_BYTES),  # no swap in use: all blocks are resident
         ("memfd", 1024, 300 * KIB),  # swap in use: what is not mapped may be there
+        ("memfd", 3996, MEMORY_BYTES - 100 * KIB),  # but no more than there is in swap
         ("hugetlb", 1024, MEMORY_BYTES),  # huge pages are never swapped
     ],
 )
