@@ -1,7 +1,9 @@
 """Workload `refault`: what does touching a page cost, by the state it is in?
 
 The same memory is touched when it was never touched before, right after it was freed (not reported yet), after it was
-freed, reported and discarded, and, where the host can swap, after the host swapped it out.
+freed, reported and discarded, and, where the host can swap, right after it was freed while the host had it in swap:
+what happens to free memory of a guest that reports nothing, once its host runs short. In each state the guest maps the
+memory anew, so what it does itself (fault, clear the page) costs the same.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from workloads.shape import (
     wrong_settling,
 )
 
-REGION = "work"
+REGION, WARM = "work", "warm"
 
 _PARAMETERS = (
     Parameter("touch", "share", 0.4, "share of the guest's memory that is touched", 0.01, 0.98),
     Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
-    Parameter("swap", "choice", "off", "also touch what the host swapped out", choices=("on", "off")),
+    Parameter("swap", "choice", "off", "also touch what was freed while in the host's swap", choices=("on", "off")),
     Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
     Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
     *SETTLING,
@@ -52,8 +54,14 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
     mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
     touch = {"region": REGION, "mode": "write", "histogram": True}
     release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
+    # All of the guest goes to swap, its kernel and agent included: a small touch brings those back before the measured.
     swapped = [
         host("pageout", "pageout"),
+        guest("warm-map", "map", **{**mapping, "region": WARM, "bytes": 2 << 20}),
+        guest("warm-touch", "touch", region=WARM, mode="write", histogram=True),
+        guest("warm-free", "release", region=WARM, how="munmap", every=1, block_bytes=0),
+        guest("free-swapped", "release", **release),
+        guest("map-swapped", "map", **mapping),
         guest("swapped", "touch", **touch),
         guest("verify-swapped", "verify", region=REGION, extent="word"),
     ]
@@ -78,7 +86,7 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
 
 REFAULT = Workload(
     name="refault",
-    summary="touch the same memory when it is new, just freed, reported, and swapped out by the host",
+    summary="touch the same memory when it is new, just freed, reported, and freed while in the host's swap",
     parameters=_PARAMETERS,
     script=script,
     memory_needed=memory_needed,

@@ -28,10 +28,11 @@ _LITTLE = "too little came back for a time"
 _NO_ORDER = "reporting is not registered"
 _NO_DISCARD = "nothing was discarded"
 _NO_POLICY = "the arm has no loop in the guest"
+NO_REPORTS = "the arm reports nothing"
 NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
-EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NOT_ASKED, NO_COUNTER)
+EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NOT_ASKED, NO_COUNTER)
 
 
 class Missing(Exception):  # noqa: N818 - caught by `summary`; a missing value is nobody's error

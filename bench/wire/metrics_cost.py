@@ -10,7 +10,7 @@ STATES = {
     "fresh": "never touched before in this boot",
     "kept": "freed a moment before, and not reported yet",
     "reported": "freed, reported and discarded",
-    "swapped": "swapped out by the host",
+    "swapped": "freed a moment before, while the host had it in swap",
 }
 _LATENCIES = {"p50": "median", "p99": "99th percentile", "p999": "99.9th percentile"}
 

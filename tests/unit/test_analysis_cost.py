@@ -22,7 +22,8 @@ def touched(seconds: float) -> dict[str, Any]:
     return {"ns": int(seconds * 1e9), "bytes": QUARTER, "p50_ns": 1000, "p99_ns": 2000, "p999_ns": 3000}
 
 
-def refault_boot(**answers: dict[str, Any]) -> dict[str, Any]:
+def refault_boot(reporting: bool = True, **answers: dict[str, Any]) -> dict[str, Any]:
+    """Of an arm that reports."""
     steps: list[tuple[str, float, float, dict[str, Any]]] = [
         ("fresh", 10, 11, touched(1.0)),
         ("free-kept", 11, 12, {"bytes": QUARTER}),
@@ -34,7 +35,7 @@ def refault_boot(**answers: dict[str, Any]) -> dict[str, Any]:
         ("swapped", 36, 38, touched(1.5)),
     ]
     phases = [phase(name, start, end, result=answers.get(name, result)) for name, start, end, result in steps]
-    return boot(phases=phases, workload="refault")
+    return boot(phases=phases, workload="refault", reporting=reporting)
 
 
 def series(discarded_at: float = 20.0, read_back: float = 1.0) -> pd.DataFrame:
@@ -67,10 +68,21 @@ def test_without_swap_on_the_host_nothing_is_said_of_swapped_pages() -> None:
     assert any("nothing was swapped out: no swap" in doubt.text for doubt in summary.doubts)
 
 
+def test_nothing_breaks_even_in_an_arm_that_reports_nothing() -> None:
+    summary = summarise(refault_boot(reporting=False), series())
+    assert (summary.values["break_even_s"], summary.values["break_even_swap_share"]) == ([None], [None])
+    assert summary.values["swapped_s_per_gib"] == pytest.approx([6.0])
+    assert summary.doubts == ()
+
+
 def test_pages_that_the_host_still_had_were_not_swapped_pages() -> None:
     summary = summarise(refault_boot(), series(read_back=0.4))
     assert summary.values["swapped_s_per_gib"] == [None]
-    assert any("102 MiB of 256 MiB were read from swap again" in doubt.text for doubt in summary.doubts)
+    assert any("102 MiB of 256 MiB were read from swap" in doubt.text for doubt in summary.doubts)
+
+
+def test_what_counts_is_the_share_of_what_was_touched_not_of_what_the_whole_guest_had_in_swap() -> None:
+    assert summarise(refault_boot(pageout={"bytes": GIB}), series(read_back=0.9)).values["swapped_s_per_gib"] != [None]
 
 
 def test_reporting_that_costs_nothing_has_no_time_to_break_even() -> None:

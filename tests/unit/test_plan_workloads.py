@@ -86,6 +86,12 @@ def test_pages_are_swapped_out_only_where_the_plan_asks_for_it() -> None:
     assert "pageout" not in [phase["op"] for phase in phases("refault")]
 
 
+def test_what_is_touched_from_swap_was_swapped_out_first_and_freed_then() -> None:
+    names = [phase["name"] for phase in phases("refault", swap="on")]
+    order = ["reported", "pageout", "warm-touch", "free-swapped", "map-swapped", "swapped", "verify-swapped"]
+    assert [name for name in names if name in order] == order
+
+
 def test_a_proof_is_freed_before_anything_else_is_measured() -> None:
     names = [phase["name"] for phase in phases("cycle", proof=16 * MIB)]
     assert names[:5] == ["setup", "proof-map", "proof-touch", "proof-free", "proof-settle"]
