@@ -38,6 +38,8 @@ def pageout(job: Job, pid: int, root: Path, group: Union[Group, str]) -> dict[st
     """
     if not parse_colon_table((root / "proc/meminfo").read_text()).get("SwapTotal"):
         return {"skipped": "the host has no swap; an administrator may add some (mkswap, swapon)"}
+    if job.arm.backing not in ("memfd", "anonymous"):
+        return {"skipped": f"memory with backing {job.arm.backing} is never swapped"}
     if isinstance(group, str):
         return {"skipped": group}
     ranges = ram_ranges((root / f"proc/{pid}/maps").read_text(), job.guest.memory_bytes)

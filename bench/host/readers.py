@@ -201,9 +201,9 @@ class RamReader:
     """How much of the guest's RAM the host holds, by what backs it.
 
     memfd and hugetlb: the blocks of the file, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
-    what is not mapped (RssShmem) is swapped, as far as the host has swap in use: other pages may be unmapped too. file: its
-    blocks too, bounded by RssFile: what the host wrote to the disk and dropped from its page cache is mapped no more, and
-    counts as swapped. anonymous: RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
+    what is not mapped (RssShmem) is swapped, as far as the host has swap in use: other pages may be unmapped too. file:
+    its blocks too, bounded by RssFile: what the host wrote to the disk and dropped from its page cache is mapped no
+    more, and counts as swapped. anonymous: RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
 
     Swapped pages may still be in memory, in the swap cache: the host counts those (SwapCached of meminfo), and a memory
     cgroup its own (`bench.host.cgroup`).

@@ -43,6 +43,19 @@ def test_a_host_without_swap_says_so(tmp_path: Path) -> None:
     assert answer["skipped"].startswith("the host has no swap")
 
 
+@pytest.mark.parametrize("backing", ["hugetlb", "file"])
+def test_memory_that_is_never_swapped_says_so(backing: str, tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("SwapTotal: 4 kB\n")
+    assert "never swapped" in actions.act("pageout", job_of(backing=backing), 1, {}, root=tmp_path)["skipped"]
+
+
+def test_without_a_memory_cgroup_nothing_is_pushed_out_and_the_reason_is_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("SwapTotal: 4 kB\n")
+    assert actions.act("pageout", job_of(), 1, {}, "no right", tmp_path) == {"skipped": "no right"}
+
+
 def test_an_unknown_action_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown host action 'melt'; known: pageout, discard"):
         actions.act("melt", job_of(), 1, {})
