@@ -19,6 +19,7 @@ from typing import Any
 import click
 
 from bench.errors import BenchError, InputError, Interrupted
+from bench.wire.named import OPTIONS
 from bench.wire.units import printable
 
 # The parameters of `bench run` that say how, and not what.
@@ -131,19 +132,29 @@ def _check_resume(context: click.Context) -> None:
 
 @cli.command(
     "prepare",
-    epilog="\b\nExamples:\n  bench prepare --dry-run\n  bench prepare local --yes\n  bench prepare --tag bare-metal",
+    epilog="""\b
+Examples:
+  bench prepare --dry-run
+  bench prepare local --yes
+  bench prepare lab-1 --backports             then an arm may say kernel: named:backports, qemu: named:backports
+  bench prepare --tag bare-metal --standard-kernel
+\b
+What has a name is unpacked into the cache, not installed. Exit code 5 where its source could not be reached.""",
 )
 @_which_hosts
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Say what would be installed, change nothing.")
-def prepare_command(**options: Any) -> None:
+@click.option(OPTIONS["backports"], is_flag=True, help="Debian: newer kernel and QEMU too, as named:backports.")
+@click.option(OPTIONS["standard"], is_flag=True, help="The kernel for any machine too, as named:standard.")
+def prepare_command(*, backports: bool, standard_kernel: bool, **options: Any) -> None:
     """Install what is missing: QEMU by the package manager, a guest kernel into the cache. Overwrites nothing.
 
     Says what it will do on each host before it does it; root is used for the package manager alone (become: sudo).
     """
     from bench.commands.hosts import prepare
 
-    prepare(**options)
+    wanted = {"backports": backports, "standard": standard_kernel}
+    prepare(**options, named=[name for name, is_wanted in wanted.items() if is_wanted])
 
 
 @cli.command("doctor", epilog="\b\nExamples:\n  bench doctor\n  bench doctor lab-1 lab-2 --json")

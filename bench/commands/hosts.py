@@ -20,11 +20,12 @@ from bench.controller.fleet import transport_for
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Connect
 from bench.controller.yamlfile import valid_names
-from bench.errors import BenchError, InputError, Interrupted
+from bench.errors import BenchError, InputError, Interrupted, LabError
 from bench.wire.cache import cache_folder
 from bench.wire.codec import from_json
 from bench.wire.finding import Finding
 from bench.wire.setting import NAMES, Setting
+from bench.wire.units import printable
 
 Answers = Mapping[str, "dict[str, Any] | BenchError"]
 
@@ -44,11 +45,14 @@ class Which:
         return Labs(hosts, self.parallel or PARALLEL, self.connect)
 
 
-def prepare(which: Which, *, dry_run: bool, yes: bool) -> None:
-    """Says on every host what is missing and how it would be installed, asks, and does it."""
+def prepare(which: Which, *, dry_run: bool, yes: bool, named: Sequence[str] = ()) -> None:
+    """Says on every host what is missing and how it would be installed, asks, and does it.
+
+    named: kernels and QEMUs that are wanted beside the host's own (bench.wire.named).
+    """
     labs = which.labs()
     cargo = build_cargo(cache_folder(), labs.hosts)
-    planned = _ask_all(labs, cargo, "prepare", dry_run=True)
+    planned = _ask_all(labs, cargo, "prepare", dry_run=True, extra=list(named))
     raise_wrong_use(list(planned.values()))
     to_do = _say_plans(planned)
     if dry_run or not to_do:
@@ -56,10 +60,11 @@ def prepare(which: Which, *, dry_run: bool, yes: bool) -> None:
     if not yes:
         _confirm(len(to_do))
     hosts = [host for host in labs.hosts if host.name in to_do]
-    done = _ask_all(labs, cargo, "prepare", hosts, dry_run=False)
+    done = _ask_all(labs, cargo, "prepare", hosts, dry_run=False, extra=list(named))
     for name, answer in parted(done)[0].items():
         installed = ", ".join(answer["installed"]) or "nothing"
         print(f"{name}: installed: {installed}; guest kernel: {answer['kernel']['image']}")
+        print("".join(f"{name}: {printable(line)}\n" for line in answer["there"]), end="")
     sys.stdout.flush()
     return _end_of_prepare({**planned, **done})
 
@@ -72,14 +77,18 @@ def _say_plans(planned: Answers) -> list[str]:
             # Before anything is agreed to; the end says it again.
             say(f"goes on without it: {answer}")
             continue
+        for line in answer["lacks"]:
+            say(f"{name}: skipped: {printable(line)}")
+        print("".join(f"{name}: {printable(line)}\n" for line in answer["there"]), end="")
         steps = [shlex.join(argv) for argv in answer["commands"]] + ([answer["fetch"]] if answer["fetch"] else [])
+        steps += answer["extra"]
         if answer["blocked"]:
             why = f" ({answer['reason']})" if answer["reason"] not in ("", answer["blocked"]) else ""
             print(f"{name}: missing: {', '.join(answer['missing'])}; this user cannot install it{why}:")
             print(f"  {answer['blocked']}")
         elif steps:
             to_do.append(name)
-            print(f"{name}: missing: {', '.join(answer['missing']) or 'a guest kernel'}; would run:")
+            print(f"{name}: missing: {', '.join(answer['missing']) or 'what is wanted by name'}; would run:")
             print("".join(f"  {step}\n" for step in steps), end="")
         else:
             print(f"{name}: nothing is missing; guest kernel: {answer['kernel']['image']}")
@@ -99,6 +108,13 @@ def _end_of_prepare(answers: Answers) -> None:
     blocked = [name for name, answer in told.items() if answer["blocked"]]
     if failed:
         raise all_failed(list(failed.items()), len(answers))
+    not_had = [(name, line) for name, answer in told.items() for line in answer["failed"]]
+    if not_had:
+        raise LabError(
+            ", ".join(dict.fromkeys(name for name, _ in not_had)),
+            "not everything that is wanted by name could be had; arms that name it are skipped",
+            evidence=[line for _, text in not_had for line in text.splitlines()],
+        )
     if blocked:
         raise InputError(f"bench prepare: {', '.join(blocked)}: an administrator has to run the commands above")
 

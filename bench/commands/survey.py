@@ -14,13 +14,17 @@ from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab, paths_of
 from bench.controller.plan import Options, Plan, PlanFile, arm_error, check_cpus, check_memory, resolve
 from bench.controller.schedule import schedule
-from bench.errors import BenchError, InputError, LabError
+from bench.errors import BenchError, InputError, LabError, MissingError
 from bench.wire.cache import cache_folder
 from bench.wire.codec import to_json
 from bench.wire.holder import held_by, taken_from
 from bench.wire.job import Hold, Job, Paths
+from bench.wire.named import name_of
 from bench.wire.record import Held, Waiting
 from bench.wire.units import printable
+
+# What of a host's answer is about the files of a guest.
+OF_FILES = ("paths", "qemu_version", "guest_kernel")
 
 
 @dataclass(frozen=True)
@@ -101,13 +105,14 @@ def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
         plan = resolve(question.plan, answer["accel"], question.options)
         check_memory(plan, host, int(answer["available_bytes"]))
         check_cpus(plan, host)
-        _check_arms(lab, plan)
+        arms = _arms(lab, plan)
     finally:
         keeper.release()
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     pushed = {named: lab.path(named) for named in lab.cargo.named}
     found = {"taken_over": keeper.held.taken_over, "recovered": to_json(keeper.held.recovered)}
-    return {"name": host.name, "address": host.address, **answer, "pushed": pushed, **found, "when": when}
+    named = {"name": host.name, "address": host.address}
+    return {**named, **answer, "arms": arms, "pushed": pushed, **found, "when": when}
 
 
 def _tell(host: Host, held: Held) -> None:
@@ -118,14 +123,25 @@ def _tell(host: Host, held: Held) -> None:
         say(f"{host.name}: a run that died had changed {setting.file}: {setting.state}, now {printable(setting.now)}")
 
 
-def _check_arms(lab: Lab, plan: Plan) -> None:
-    """Every arm's own kernel or QEMU is looked at on the host before anything boots."""
+def _arms(lab: Lab, plan: Plan) -> dict[str, dict[str, Any]]:
+    """What the host says to every arm's own kernel or QEMU, looked at before anything boots; by the arm's name.
+
+    The keys of an answer that tell of files; or `lacks` and why, where an arm names what this host does not have.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for arm in plan.arms:
         if any((arm.qemu, arm.kernel, arm.modules)):
             try:
-                lab.ask("resolve", arm, accel="tcg", image=lab.image, guest_cpus=[], sampler_cpus=[], numa_node=None)
+                answer = lab.resolve("tcg", arm)
+                found[arm.name] = {key: answer[key] for key in OF_FILES}
             except InputError as error:
                 raise arm_error(plan, arm.name, error.key, str(error)) if error.key else error from error
+            except MissingError as error:
+                if not any(name_of(text) is not None for text in (arm.kernel, arm.qemu)):
+                    raise
+                found[arm.name] = {"lacks": str(error)}
+                say(f"arm {arm.name} will be skipped: {error}")
+    return found
 
 
 def same_accel(found: Survey, accel: str) -> Survey:
@@ -141,12 +157,15 @@ def same_accel(found: Survey, accel: str) -> Survey:
 
 def jobs_of(plan: Plan, host: Host, found: Survey, accel: str, seed: int) -> tuple[Job, ...]:
     """A host's jobs: its own files, and those that were carried there in place of their names."""
-    pushed = found.answers.get(host.name, {}).get("pushed", {})
+    answer = found.answers.get(host.name, {})
+    pushed = answer.get("pushed", {})
     arms = tuple(
         replace(arm, kernel=pushed.get(arm.kernel, arm.kernel), modules=pushed.get(arm.modules, arm.modules))
         for arm in plan.arms
     )
-    return schedule(replace(plan, arms=arms), host, found.paths(host.name), accel, seed)
+    # Runs of older versions have no such answers.
+    own = {name: paths_of(told) for name, told in answer.get("arms", {}).items() if "paths" in told}
+    return schedule(replace(plan, arms=arms), host, found.paths(host.name), accel, seed, own)
 
 
 def run_name(destination: Path) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
-from bench.controller.quantities import HostPath, KernelPath, ModulesPath, Name, Size
+from bench.controller.quantities import ArmKernel, ArmQemu, ModulesPath, Name, Size
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import POLICIES, Arm, Policy
+from bench.wire.named import NAMED, name_of
 from bench.wire.units import MIB
 
 ARMS: dict[str, Arm] = {
@@ -20,6 +21,8 @@ ARMS: dict[str, Arm] = {
         Arm("idle-balloon", balloon=True),
         Arm("reporting", balloon=True, reporting=True),
         *(Arm(f"reporting-{kind}", balloon=True, reporting=True, policy=Policy(kind)) for kind in POLICIES),
+        Arm("none-backports", kernel=f"{NAMED}backports"),
+        Arm("reporting-backports", balloon=True, reporting=True, kernel=f"{NAMED}backports"),
     )
 }
 # Parameters of each policy: what it takes, and its range (workloads/policy.py has the defaults).
@@ -67,15 +70,20 @@ class ArmModel(Strict):
     reporting_params: dict[str, Annotated[int, Field(ge=0)]] = Field(
         default={}, description="other parameters of the guest's page_reporting, as in {page_reporting_delay: 500}"
     )
-    kernel: KernelPath = Field(
+    kernel: ArmKernel = Field(
         default="",
-        description="the path of a kernel image on the host, as in /boot/vmlinuz-6.1.0, or push: and a file here",
+        description="the path of a kernel image on the host, as in /boot/vmlinuz-6.1.0, or push: and a file here, or "
+        "named:backports or named:standard, which bench prepare brings",
     )
     modules: ModulesPath = Field(
         default="",
         description="the path of the kernel's modules, as in /lib/modules/6.1.0, or push: and a folder here",
     )
-    qemu: HostPath = Field(default="", description="the path of a QEMU on the host, as in /usr/bin/qemu-system-x86_64")
+    qemu: ArmQemu = Field(
+        default="",
+        description="the path of a QEMU on the host, as in /usr/bin/qemu-system-x86_64, or named:backports, which "
+        "bench prepare brings",
+    )
     kernel_args: list[str] = Field(default=[], description="a list of kernel arguments, as in [page_poison=1]")
 
 
@@ -193,6 +201,11 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
             arm.expect == "nothing" and not arm.reporting,
             "expect",
             "only an arm that reports can show that reports do nothing; add reporting: true",
+        ),
+        (
+            name_of(arm.kernel) is not None and arm.modules != "",
+            "modules",
+            f"{arm.kernel} has modules of its own; remove this, or name a kernel by its path",
         ),
         (
             shipped is not None and shipped != arm,

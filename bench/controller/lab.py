@@ -69,9 +69,12 @@ class Lab:
         """The files that a host's or an arm's entry names, as paths on the host; "" for the host's own."""
         return {key: self.path(getattr(named, key)) for key in ("qemu", "kernel", "modules")}
 
-    def resolve(self, accel: str) -> dict[str, Any]:
-        """What a guest would run with there: paths, accelerator, versions. accel: "auto", "kvm" or "tcg"."""
-        return self.ask("resolve", accel=accel, **self.places)
+    def resolve(self, accel: str, named: Any = None) -> dict[str, Any]:
+        """What a guest would run with there: paths, accelerator, versions. accel: "auto", "kvm" or "tcg".
+
+        named: as of `ask`.
+        """
+        return self.ask("resolve", named, accel=accel, **self.places)
 
     @property
     def places(self) -> dict[str, Any]:

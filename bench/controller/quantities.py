@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from bench.wire.named import NAMED, NAMES, name_of
 from bench.wire.units import parse_share, parse_size
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}"
@@ -127,6 +128,22 @@ def _kernel_path(value: Any) -> str:
     return _carried(value, "file") if isinstance(value, str) and value.startswith(PUSH) else _host_path(value)
 
 
+def _arm_kernel(value: Any) -> str:
+    return _known(value, "kernel") if isinstance(value, str) and value.startswith(NAMED) else _kernel_path(value)
+
+
+def _arm_qemu(value: Any) -> str:
+    return _known(value, "qemu") if isinstance(value, str) and value.startswith(NAMED) else _host_path(value)
+
+
+def _known(value: str, kind: str) -> str:
+    if name_of(value) not in NAMES[kind]:
+        raise ValueError(
+            f"{value!r} is not known; write {' or '.join(NAMED + name for name in NAMES[kind])}, or a path"
+        )
+    return value
+
+
 def _modules_path(value: Any) -> str:
     return _carried(value, "folder") if isinstance(value, str) and value.startswith(PUSH) else _host_path(value)
 
@@ -153,4 +170,8 @@ Cpus = Annotated[
 Name = Annotated[str, BeforeValidator(_name), text_schema(NAME)]
 HostPath = Annotated[str, BeforeValidator(_host_path), text_schema("/.*")]
 KernelPath = Annotated[str, BeforeValidator(_kernel_path), text_schema(f"(/.*|{PUSH}.+)")]
+# What an arm may name besides: what `bench prepare` put beside the host's own.
+_NAMED = {kind: f"{NAMED}({'|'.join(names)})" for kind, names in NAMES.items()}
+ArmKernel = Annotated[str, BeforeValidator(_arm_kernel), text_schema(f"(/.*|{PUSH}.+|{_NAMED['kernel']})")]
+ArmQemu = Annotated[str, BeforeValidator(_arm_qemu), text_schema(f"(/.*|{_NAMED['qemu']})")]
 ModulesPath = Annotated[str, BeforeValidator(_modules_path), text_schema(f"(/.*|{PUSH}.+)")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.controller.cells import Cell
@@ -52,17 +52,21 @@ def arm_paths(arm: Arm, paths: Paths) -> Paths:
     )
 
 
-def schedule(plan: Plan, host: Host, paths: Paths, accel: str, seed: int) -> tuple[Job, ...]:
+def schedule(
+    plan: Plan, host: Host, paths: Paths, accel: str, seed: int, own: Mapping[str, Paths] | None = None
+) -> tuple[Job, ...]:
     """The jobs of a host in the order to run: block by block, in each block cell by cell.
 
-    paths: the host's own files, resolved. accel: "kvm" or "tcg", as probed; never "auto".
+    paths: the host's own files, resolved. own: by the arm's name, those of arms that name other ones, as far as the
+    host could resolve them. accel: "kvm" or "tcg", as probed; never "auto".
     """
     jobs: list[Job] = []
     orders = {cell.name: _orders(plan, host, cell, seed) for cell in plan.cells}
     for block in range(plan.blocks):
         for cell in plan.cells:
             for order, arm in enumerate(orders[cell.name][block]):
-                jobs.append(_job(plan, host, arm_paths(arm, paths), accel, cell, arm, block + 1, order))
+                files = (own or {}).get(arm.name) or arm_paths(arm, paths)
+                jobs.append(_job(plan, host, files, accel, cell, arm, block + 1, order))
     return tuple(jobs)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from bench.errors import InputError, LabError, MissingError
-from bench.host import canary, doctor, findings_room, kvm, packages
+from bench.host import canary, doctor, findings_room, kvm, named, packages
 from bench.host.canary import Boot
 from bench.host.cpus import check_placement
 from bench.host.facts import host_facts
@@ -55,6 +55,7 @@ def resolve(args: Args, boot: Boot, cache: Path, root: Path = Path("/")) -> dict
     sampler_cpus (lists), numa_node (None or a number), scratch. -> paths, accel, kvm, versions, memory, facts.
     """
     _check(args, root)
+    args = named.resolved(args, cache)
     qemu, version = chosen_qemu(args)
     kernel = chosen_kernel(args, cache, root)
     paths = Paths(qemu, kernel.image, kernel.modules, args["image"])

@@ -9,18 +9,17 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 from bench.errors import LabError, MissingError
-from bench.host import packages
+from bench.host import debs, packages
 from bench.host.package_names import MANAGERS, family, names
 
 MODULES = ("virtio_pci", "virtio_balloon", "virtio_console")
-_CONCRETE = re.compile(r"Depends: (linux-(?:image|modules|binary)-\d\S*)")
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,11 @@ def find_kernel(cache: Path, image: str = "", modules: str = "", root: Path = Pa
         return _named(Path(image), modules, root)
     release = release or os.uname().release
     running = Kernel(release, str(root / f"boot/vmlinuz-{release}"), str(root / f"lib/modules/{release}"), "running")
-    looked = [f"the running kernel: {problem}" for problem in _problems(running)]
+    looked = [f"the running kernel: {problem}" for problem in problems_of(running)]
     if not looked:
         return running
     for kernel in cached_kernels(cache):
-        problems = _problems(kernel)
+        problems = problems_of(kernel)
         if not problems:
             return kernel
         looked += [f"{kernel.release} in the cache: {problem}" for problem in problems]
@@ -90,7 +89,8 @@ def _in_folder(folder: Path, release: str, source: str) -> Kernel:
     return Kernel(release, str(folder / f"boot/vmlinuz-{release}"), str(folder / f"lib/modules/{release}"), source)
 
 
-def _problems(kernel: Kernel) -> list[str]:
+def problems_of(kernel: Kernel) -> list[str]:
+    """What keeps guests from using this kernel, for people; none where it can be used."""
     if not Path(kernel.image).is_file():
         return [f"{kernel.image} is not there"]
     if not os.access(kernel.image, os.R_OK):
@@ -115,28 +115,11 @@ def _named(image: Path, modules: str, root: Path) -> Kernel:
 # -- fetching ------------------------------------------------------------------------------------------------------
 
 
-def depends_argv(package: str) -> list[str]:
-    """Asks apt what `package` depends on."""
-    return ["apt-cache", "depends", "--no-recommends", "--no-suggests", "--no-enhances", package]
-
-
-def concrete_packages(depends: str) -> list[str]:
-    """Kernel packages with a version in their name, from the output of `depends_argv`."""
-    return _CONCRETE.findall(depends)
-
-
 def download_argv(wanted: Sequence[str], kind: str, folder: Path, machine: str) -> list[str]:
     """Downloads packages into `folder` (the working directory for apt) without installing them."""
     if kind in ("fedora", "rhel"):
         return ["dnf", "download", "-q", "--arch", machine, "--destdir", str(folder), *wanted]
     return ["apt-get", "download", "-q", *wanted]
-
-
-def unpack_argvs(package: Path, folder: Path) -> list[list[str]]:
-    """The command, or pipeline, that unpacks one package file into `folder`."""
-    if package.suffix == ".rpm":
-        return [["rpm2cpio", str(package)], ["cpio", "-idm", "--quiet", "-D", str(folder)]]
-    return [["dpkg-deb", "-x", str(package), str(folder)]]
 
 
 def wanted_packages(root: Path = Path("/")) -> list[str]:
@@ -155,7 +138,7 @@ def fetch_kernel(
     Nothing outside `cache` changes, apart from apt's lists where they are old and `become` allows it.
     Raises MissingError where the distribution is not known, LabError where a step fails.
     """
-    usable = [kernel for kernel in cached_kernels(cache) if not _problems(kernel)]
+    usable = [kernel for kernel in cached_kernels(cache) if not problems_of(kernel)]
     if usable:
         return usable[0]
     meta, kind = wanted_packages(root), family(root)
@@ -175,23 +158,9 @@ def current_packages(wanted: Sequence[str], kind: str) -> list[str]:
     """
     if MANAGERS[kind] != "apt-get":
         return list(wanted)
-    found = _concrete(wanted[0])
+    found = debs.concrete(wanted[0])
     if not found:
         raise MissingError(f"apt knows no package {wanted[0]}", "sudo apt-get update")
-    return found
-
-
-def _concrete(meta: str) -> list[str]:
-    """The image package behind a meta package, and the modules package beside it where they are apart (Ubuntu)."""
-    found: list[str] = []
-    todo = [meta]
-    while todo:
-        # apt translates its "Depends:".
-        english = {**os.environ, "LC_ALL": "C"}
-        done = subprocess.run(depends_argv(todo.pop()), capture_output=True, text=True, check=False, env=english)
-        fresh = [name for name in concrete_packages(done.stdout) if name not in found]
-        found += fresh
-        todo += fresh
     return found
 
 
@@ -204,18 +173,8 @@ def _fetch_into(cache: Path, temp: Path, wanted: Sequence[str], kind: str, say: 
         raise LabError("", f"the kernel's package could not be downloaded (status {status})", argv, lines)
     (temp / "tree").mkdir()
     for file in files:
-        _unpack(unpack_argvs(file, temp / "tree"))
+        debs.unpack(file, temp / "tree")
     return adopt(temp / "tree", temp / "kernel", cache)
-
-
-def _unpack(pipeline: Sequence[Sequence[str]]) -> None:
-    data = None
-    for argv in pipeline:
-        done = subprocess.run(argv, input=data, capture_output=True, check=False)
-        if done.returncode != 0:
-            lines = done.stderr.decode(errors="replace").splitlines()[-packages.SHOWN_LINES :]
-            raise LabError("", f"the kernel's package could not be unpacked (status {done.returncode})", argv, lines)
-        data = done.stdout
 
 
 def adopt(tree: Path, staged: Path, cache: Path) -> Kernel:
@@ -223,16 +182,26 @@ def adopt(tree: Path, staged: Path, cache: Path) -> Kernel:
 
     `staged` is a folder to be made on the cache's file system. Raises LabError when the tree holds no kernel.
     """
-    images = [
-        *tree.glob("boot/vmlinuz-*"),
-        *tree.glob("lib/modules/*/vmlinuz"),
-        *tree.glob("usr/lib/modules/*/vmlinuz"),
-    ]
+    release = stage(tree, staged).release
+    final = cache / "kernels" / release
+    if final.exists() and problems_of(_in_folder(final, release, "cached")):
+        shutil.rmtree(final)
+    if not final.exists():
+        staged.rename(final)
+    return _in_folder(final, release, "cached")
+
+
+def stage(tree: Path, staged: Path) -> Kernel:
+    """Moves kernel image and modules of an unpacked package `tree` into the new folder `staged`, and looks at them.
+
+    Raises LabError when the tree holds no kernel, or none that a guest can use.
+    """
+    patterns = ("boot/vmlinuz-*", "lib/modules/*/vmlinuz", "usr/lib/modules/*/vmlinuz")
+    images = [image for pattern in patterns for image in tree.glob(pattern)]
     if not images:
         raise LabError("", "the kernel's package holds no vmlinuz", (), sorted(p.name for p in tree.iterdir()))
     image = images[0]
     release = image.parent.name if image.name == "vmlinuz" else image.name.partition("-")[2]
-    final = cache / "kernels" / release
     (staged / "boot").mkdir(parents=True)
     (staged / "lib/modules").mkdir(parents=True)
     image.rename(staged / "boot" / f"vmlinuz-{release}")
@@ -241,11 +210,13 @@ def adopt(tree: Path, staged: Path, cache: Path) -> Kernel:
             folder.rename(staged / "lib/modules" / release)
             break
     kernel = _in_folder(staged, release, "cached")
-    problems = _problems(kernel)
+    problems = problems_of(kernel)
     if problems:
         raise LabError("", f"kernel {release} of the distribution cannot be used: {'; '.join(problems)}")
-    if final.exists() and _problems(_in_folder(final, release, "cached")):
-        shutil.rmtree(final)
-    if not final.exists():
-        staged.rename(final)
-    return _in_folder(final, release, "cached")
+    return kernel
+
+
+def kernel_in(folder: Path) -> Optional[Kernel]:
+    """The kernel that `stage` put into a folder; None where there is none."""
+    images = sorted(folder.glob("boot/vmlinuz-*"))
+    return _in_folder(folder, images[0].name.partition("-")[2], "cached") if images else None

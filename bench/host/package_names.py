@@ -21,6 +21,7 @@ _DEBIAN: Mapping[str, tuple[str, ...]] = {
     "kernel-download": (),  # apt-get and dpkg-deb are always there
     "kernel-unpack": (),
     "kernel": ("linux-image-cloud-{arch}",),
+    "kernel-standard": ("linux-image-{arch}",),
     "sshd": ("openssh-server",),
     "ssh-client": ("openssh-client",),
     "ip": ("iproute2",),
@@ -34,15 +35,16 @@ _FEDORA: Mapping[str, tuple[str, ...]] = {
     "kernel-download": ("dnf-command(download)",),  # dnf 5 has it built in
     "kernel-unpack": ("cpio",),
     "kernel": ("kernel-core", "kernel-modules-core"),
+    "kernel-standard": ("kernel-core", "kernel-modules-core"),  # one kernel for guests and machines
     "sshd": ("openssh-server",),
     "ssh-client": ("openssh-clients",),
     "ip": ("iproute",),
     "unshare": ("util-linux",),
 }
-# Family of distributions -> need -> package names. "kernel" is downloaded and unpacked, never installed.
+# Family of distributions -> need -> package names. Kernels are downloaded and unpacked, never installed.
 NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "debian": _DEBIAN,
-    "ubuntu": {**_DEBIAN, "kernel": ("linux-image-virtual",)},
+    "ubuntu": {**_DEBIAN, "kernel": ("linux-image-virtual",), "kernel-standard": ("linux-image-generic",)},
     "fedora": _FEDORA,
     "rhel": {**_FEDORA, "qemu": ("qemu-kvm-core",)},
 }
@@ -56,15 +58,34 @@ _FAMILIES = {"debian": "debian", "ubuntu": "ubuntu", "fedora": "fedora", "rhel":
 _DEBIAN_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def family(root: Path = Path("/")) -> str:
-    """ "debian", "ubuntu", "fedora" or "rhel" by /etc/os-release under `root`; "" for any other."""
+def os_release(root: Path = Path("/")) -> dict[str, str]:
+    """The variables of /etc/os-release under `root`; none where there is no such file."""
     try:
         text = (root / "etc/os-release").read_text(encoding="utf-8")
     except OSError:
-        return ""
+        return {}
     values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    words = [word for key in ("ID", "ID_LIKE") for part in shlex.split(values.get(key, "")) for word in part.split()]
+    return {key: _unquoted(value) for key, value in values.items()}
+
+
+def _unquoted(value: str) -> str:
+    try:
+        return " ".join(shlex.split(value))
+    except ValueError:  # a quote that is never closed
+        return value
+
+
+def family(root: Path = Path("/")) -> str:
+    """ "debian", "ubuntu", "fedora" or "rhel" by /etc/os-release under `root`; "" for any other."""
+    values = os_release(root)
+    words = f"{values.get('ID', '')} {values.get('ID_LIKE', '')}".split()
     return next((_FAMILIES[word] for word in words if word in _FAMILIES), "")
+
+
+def architecture(machine: str = "") -> str:
+    """What Debian calls this kind of machine."""
+    machine = machine or platform.machine()
+    return _DEBIAN_ARCH.get(machine, machine)
 
 
 def names(needs: Sequence[str], kind: str, python: str = "", machine: str = "") -> list[str]:
@@ -73,7 +94,7 @@ def names(needs: Sequence[str], kind: str, python: str = "", machine: str = "") 
     short = {"x86_64": "x86", "aarch64": "arm"}.get(machine, machine)
     words = {
         "python": python or "{}.{}".format(*sys.version_info[:2]),
-        "arch": _DEBIAN_ARCH.get(machine, machine),
+        "arch": architecture(machine),
         "qemu": "aarch64" if machine == "aarch64" and MANAGERS[kind] == "dnf" else short,
     }
     return [name.format(**words) for need in needs for name in NAMES[kind][need]]

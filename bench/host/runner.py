@@ -13,14 +13,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
 from qemu.qmp.error import QMPError
 
-from bench.errors import EVIDENCE_LINES, last_lines
-from bench.host import oom, receive
+from bench.errors import EVIDENCE_LINES, MissingError, last_lines
+from bench.host import named, oom, receive
 from bench.host.actions import lacking
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.cgroup import Group, private_group
@@ -61,6 +61,11 @@ async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> boo
     for base in {Path(tempfile.gettempdir()), FALLBACK_BASE}:
         prune(base)
     _note_use(job, cache)
+    try:
+        job = replace(job, paths=named.resolved_paths(job.paths, cache, job.host))
+    except MissingError as error:
+        emit(End("skipped", f"{error.message}; run: {error.command}" if error.command else error.message))
+        return False
     try:
         initrd = build_initrd(Path(job.paths.image), job.paths.modules, cache)
     except (OSError, ValueError) as error:

@@ -31,7 +31,8 @@ class Arm:
     mem_lock: QEMU runs with `-overcommit mem-lock=on`, so that every discard fails: the host-side negative control.
     backing: host memory of the guest's RAM. reporting_order: written to the guest's page_reporting_order after the
     driver registered (None: as the kernel chose). reporting_params: other parameters of the module page_reporting, for
-    kernels that have them, written at the same time. kernel, modules, qemu: paths on the host, "" for the host's own.
+    kernels that have them, written at the same time. kernel, modules, qemu: paths on the host, "" for the host's own;
+    kernel and qemu may be names (bench.wire.named).
     policy: a loop in the guest that makes it shrink, None for none. host_thp: transparent huge pages of the host for
     this QEMU: "" as the host has them, "never" (switched off for the process), "always" or "madvise" (the host's own
     setting must be that). expect: "" by the mechanism, "nothing" for a control in which reports must have no effect.

@@ -48,6 +48,17 @@ def reported(folder: Path) -> Run:
     return host, end, {phase.name: phase for phase in host.all_of(PhaseDone)}
 
 
+def test_a_boot_whose_host_has_not_what_its_arm_names_is_skipped_with_the_command(folder: Path) -> None:
+    job = fake_job(folder, cycle(TOUCHED), REPORTING)
+    job = dataclasses.replace(job, paths=dataclasses.replace(job.paths, kernel="named:backports", modules=""))
+    host, end = run_to_end(folder, job)
+    assert (end.status, end.reason) == (
+        "skipped",
+        "kernel named:backports is not on this host; run: bench prepare local --backports",
+    )
+    assert host.all_of(Started) == []
+
+
 def test_a_boot_tells_its_story_in_order_and_ends(reported: Run) -> None:
     host, end, phases = reported
     assert (end.status, end.reason, end.evidence) == ("ok", "", [])

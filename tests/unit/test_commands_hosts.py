@@ -55,6 +55,7 @@ def lacking(**changes: Any) -> dict[str, Any]:
         "reason": "",
         "installed": [],
         "kernel": {"image": "/boot/vmlinuz"},
+        **{key: [] for key in ("extra", "there", "lacks", "failed")},
     }
     return {**plan, **changes}
 
@@ -139,6 +140,56 @@ def test_a_machine_where_this_user_may_not_is_the_administrators(
     out = capsys.readouterr().out
     assert "sudo apt-get install qemu" in out
     assert "lab1: installed" in out
+
+
+NAMED = {"extra": ["kernel named:backports: linux-image, unpacked"]}
+
+
+def test_what_is_wanted_by_name_is_asked_of_every_machine_told_before_and_then_fetched(
+    lab: FakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+
+    def answer(args: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(args["extra"])
+        return lacking(
+            missing=[], commands=[], **(NAMED if args["dry_run"] else {"there": ["kernel named:backports: 6"]})
+        )
+
+    lab["lab1"].asks["prepare"] = answer
+    prepare(which(lab, "lab1"), dry_run=False, yes=True, named=["backports"])
+    out = capsys.readouterr().out
+    assert out.index("linux-image, unpacked") < out.index("lab1: kernel named:backports: 6")
+    assert asked == [["backports"], ["backports"]]
+
+
+def test_what_a_distribution_does_not_have_is_said_and_is_no_failure(
+    lab: FakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    all_prepare(lab, {**COMPLETE, "lacks": ["kernel named:backports: Fedora has none"]})
+    prepare(which(lab, "lab1"), dry_run=False, yes=True, named=["backports"])
+    captured = capsys.readouterr()
+    assert "lab1: skipped: kernel named:backports: Fedora has none" in captured.err
+    assert "lab1: nothing is missing" in captured.out
+
+
+def test_a_source_that_could_not_be_reached_is_the_labs_failure_after_the_rest_was_done(
+    lab: FakeLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {**DONE, "failed": ["kernel named:backports: not reached\n  | E: 404"]}
+    all_prepare(lab, lambda args: lacking(**NAMED) if args["dry_run"] else failed)
+    lab["lab2"].asks["prepare"] = COMPLETE
+    with pytest.raises(LabError, match=r"host lab1, lab3: not everything(?s:.*)not reached\n.*\| E: 404"):
+        prepare(which(lab), dry_run=False, yes=True, named=["backports"])
+    assert "lab1: installed: qemu" in capsys.readouterr().out
+
+
+def test_the_options_of_prepare_are_the_names_of_what_they_bring(lab: FakeLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("bench.commands.hosts.prepare", lambda **options: asked.append(options["named"]))
+    for words in ([], ["--backports"], ["--standard-kernel", "--backports"]):
+        assert main(["prepare", "lab1", *words]) == 0
+    assert asked == [[], ["backports"], ["backports", "standard"]]
 
 
 @pytest.mark.parametrize(

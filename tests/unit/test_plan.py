@@ -293,6 +293,40 @@ def test_a_kernel_can_be_pushed_from_here(tmp_path: Path, monkeypatch: pytest.Mo
     assert reloaded(plan, tmp_path) == plan
 
 
+def named_arms(*entries: str) -> str:
+    return PLAN.replace("arms:\n", "arms:\n" + "".join(f"  - {entry}\n" for entry in entries))
+
+
+def test_an_arm_may_name_what_prepare_brings_and_be_compared_with_another_one_that_does(tmp_path: Path) -> None:
+    text = named_arms(
+        "none-backports",
+        "{name: reporting-backports, like: reporting-backports, against: none-backports}",
+        "{name: newer, qemu: 'named:backports', kernel: named:standard}",
+    )
+    plan = resolve(plan_file(f"reference: none\n{text}"), "tcg")
+    arms = {arm.name: arm for arm in plan.arms}
+    assert arms["none-backports"] == Arm("none-backports", kernel="named:backports")
+    assert arms["reporting-backports"].reporting
+    assert (arms["newer"].qemu, arms["newer"].kernel) == ("named:backports", "named:standard")
+    assert plan.against == {"reporting-backports": "none-backports"}
+    assert reloaded(plan, tmp_path) == plan
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("kernel: named:backport", "'named:backport' is not known; write named:backports or named:standard, or a path"),
+        ("qemu: named:standard", "'named:standard' is not known; write named:backports, or a path"),
+        ("kernel: named:backports, modules: /m", "named:backports has modules of its own; remove this, or name a"),
+        ("kernel: backports", "'backports' is no path on the host"),
+    ],
+)
+def test_a_wrong_name_of_a_kernel_or_qemu_is_said_with_those_there_are(entry: str, problem: str) -> None:
+    with pytest.raises(InputError) as caught:
+        resolve(plan_file(named_arms(f"{{name: newer, {entry}}}")), "tcg")
+    assert problem in str(caught.value)
+
+
 def test_what_is_wrong_with_an_arm_on_the_host_is_shown_where_the_arm_stands() -> None:
     error = arm_error(resolve(plan_file(), "tcg"), "order-0", "kernel", "no kernel")
     assert str(error) == "mine.yaml:5: arms.2.kernel: no kernel"

@@ -152,6 +152,12 @@ def test_an_arms_kernel_never_gets_the_hosts_modules() -> None:
     assert arm_paths(Arm("a"), PATHS) == PATHS
 
 
+def test_an_arm_boots_the_files_that_the_host_found_for_it() -> None:
+    found = dataclasses.replace(PATHS, kernel="/cache/named/k", modules="/cache/named/m")
+    jobs = schedule(plan_of(["a", "b"], 1), Host("local"), PATHS, "tcg", 1, {"b": found})
+    assert {job.arm.name: job.paths for job in jobs} == {"a": PATHS, "b": found}
+
+
 def test_a_second_try_is_the_same_boot_with_another_identity() -> None:
     job = schedule(plan_of(["a"], 1), Host("local"), PATHS, "tcg", 1)[0]
     again = second_try(job)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import LabError, MissingError
-from bench.host import kernels
+from bench.host import debs, kernels
 from bench.host.kernels import Kernel
 
 APT_DEBIAN = """linux-image-6.1.0-56-cloud-amd64
@@ -120,11 +120,11 @@ def test_a_named_file_that_is_not_there_is_said(tmp_path: Path, image: str, modu
 
 
 def test_the_package_behind_a_meta_package_is_read_from_apts_answer() -> None:
-    assert kernels.concrete_packages("linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n") == [
+    assert debs.concrete_packages("linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n") == [
         "linux-image-6.1.0-56-cloud-amd64"
     ]
-    assert kernels.concrete_packages(APT_DEBIAN) == []
-    assert kernels.concrete_packages(APT_UBUNTU) == ["linux-modules-6.8.0-45-generic"]
+    assert debs.concrete_packages(APT_DEBIAN) == []
+    assert debs.concrete_packages(APT_UBUNTU) == ["linux-modules-6.8.0-45-generic"]
 
 
 def test_downloads_never_install(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_downloads_never_install(tmp_path: Path) -> None:
 
 
 def test_each_kind_of_package_is_unpacked_by_its_own_tools() -> None:
-    assert kernels.unpack_argvs(Path("/t/a.deb"), Path("/t/tree")) == [["dpkg-deb", "-x", "/t/a.deb", "/t/tree"]]
-    assert kernels.unpack_argvs(Path("/t/a.rpm"), Path("/t/tree")) == [
+    assert debs.unpack_argvs(Path("/t/a.deb"), Path("/t/tree")) == [["dpkg-deb", "-x", "/t/a.deb", "/t/tree"]]
+    assert debs.unpack_argvs(Path("/t/a.rpm"), Path("/t/tree")) == [
         ["rpm2cpio", "/t/a.rpm"],
         ["cpio", "-idm", "--quiet", "-D", "/t/tree"],
     ]
@@ -248,7 +248,7 @@ def test_a_real_debian_package_is_unpacked(tmp_path: Path) -> None:
     package = tmp_path / "k.deb"
     subprocess.run(["dpkg-deb", "-b", tmp_path / "build", package], check=True, capture_output=True)
     (tmp_path / "tree").mkdir()
-    kernels._unpack(kernels.unpack_argvs(package, tmp_path / "tree"))
+    debs.unpack(package, tmp_path / "tree")
     found = kernels.adopt(tmp_path / "tree", tmp_path / "staged", cache_in(tmp_path))
     assert (found.release, kernels.missing_modules(found)) == ("6.1.0-1-test", [])
 
@@ -258,4 +258,4 @@ def test_a_broken_package_shows_the_tools_own_words(tmp_path: Path) -> None:
         pytest.skip("needs dpkg-deb")
     (tmp_path / "k.deb").write_bytes(b"not a package")
     with pytest.raises(LabError, match=r"could not be unpacked(?s:.*)dpkg-deb"):
-        kernels._unpack(kernels.unpack_argvs(tmp_path / "k.deb", tmp_path))
+        debs.unpack(tmp_path / "k.deb", tmp_path)

@@ -44,11 +44,12 @@ def test_without_os_release_the_family_is_unknown(tmp_path: Path) -> None:
 
 
 def test_every_family_names_packages_for_every_need() -> None:
-    needs = {*package_names.CONTROLLER, *package_names.HOST, *package_names.TESTS, "kernel"}
+    fetched = {"kernel", "kernel-standard"}
+    needs = {*package_names.CONTROLLER, *package_names.HOST, *package_names.TESTS, *fetched}
     assert {family: set(table) for family, table in package_names.NAMES.items()} == dict.fromkeys(
         package_names.NAMES, needs
     )
-    assert set(package_probes.PROBES) == needs - {"kernel"}
+    assert set(package_probes.PROBES) == needs - fetched
 
 
 @pytest.mark.parametrize(
