@@ -25,10 +25,10 @@ GROUPS = (
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
                        "qemu_main_cpu_s", "guest_cpu_s", "guest_kworker_cpu_s", "policy_cpu_s", "qmp_round_trip_p50_s",
-                       "qmp_round_trip_max_s", "ready_s")),
+                       "qmp_round_trip_max_s", "ready_s", "give_s_per_gib", "grow_s_per_gib")),
     ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes", "failed_discards",
                        "host_thp_splits", "host_thp_faults",
-                       "kept_discarded_share", "verified_bytes", "churn_cycles")),
+                       "kept_discarded_share", "verified_bytes", "churn_cycles", "given_share")),
 )  # fmt: skip
 OTHER = "Other"
 VERDICTS = {

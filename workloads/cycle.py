@@ -5,7 +5,7 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 
 from __future__ import annotations
 
-from workloads.phases import guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
+from workloads.phases import give, grow, guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
 from workloads.shape import (
     SETTLING,
     Around,
@@ -124,11 +124,13 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
         guest("snapshot-before", "snapshot"),
         *policy_start(around),
         guest("free", "release", region=REGION, how=params["release"], **blocks),
+        *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         guest("snapshot", "snapshot"),
         *policy_stop(around),
         guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),
         *([guest("held-verify", "verify", region=HELD, extent="word")] if params["held"] else []),
+        *grow(around),
         *remap,
         guest("retouch", "touch", **touch),
         guest("reverify", "verify", region=REGION, extent="word"),

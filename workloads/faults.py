@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.phases import guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import give, grow, guest, iterations, policy_start, policy_stop, settle, setup
 from workloads.shape import (
     SETTLING,
     Around,
@@ -64,7 +64,9 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
         guest("fill-map", "map", region=FILL, bytes=size, mapping="anonymous", thp="system"),
         guest("fill", "touch", region=FILL, mode="write", histogram=False),
         guest("fill-free", "release", region=FILL, how="munmap", every=1, block_bytes=0),
+        *give(around, {"from": ["fill-free", "bytes"]}),
         settle("fill-settle", params, params["settle_min_s"], params["settle_max_s"]),
+        *grow(around),
     ]
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PORT_NAME = "bench.agent"
-BALLOON = 5  # VIRTIO_ID_BALLOON, include/uapi/linux/virtio_ids.h
+BALLOON, MEM = 5, 24  # VIRTIO_ID_BALLOON and VIRTIO_ID_MEM, include/uapi/linux/virtio_ids.h
 POISON_BIT = 4  # VIRTIO_BALLOON_F_PAGE_POISON, the same file
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, include/uapi/linux/virtio_balloon.h
 _MOUNTS = (
@@ -72,6 +72,13 @@ def has_device(alias: str, root: str = "/") -> bool:
     """Whether there is a virtio device that an alias with a * at its end fits."""
     devices, start = f"{root}/sys/bus/virtio/devices", alias.rstrip("*")
     return any((read_text(f"{devices}/{name}/modalias") or "").startswith(start) for name in names(devices))
+
+
+def has_driver(kind: str, root: str = "/") -> bool:
+    """Whether a driver of this kernel has the device of this kind, "balloon" or "virtio-mem"."""
+    devices, wanted = f"{root}/sys/bus/virtio/devices", {"balloon": BALLOON, "virtio-mem": MEM}[kind]
+    found = [name for name in names(devices) if int(read_text(f"{devices}/{name}/device") or "0", 16) == wanted]
+    return any(os.path.exists(f"{devices}/{name}/driver") for name in found)  # noqa: PTH110
 
 
 def power_off() -> None:

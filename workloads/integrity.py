@@ -7,7 +7,7 @@ and the pattern is verified in full after each step. `fault` damages the region 
 
 from __future__ import annotations
 
-from workloads.phases import guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import give, grow, guest, iterations, policy_start, policy_stop, settle, setup
 from workloads.shape import (
     SETTLING,
     Around,
@@ -75,8 +75,10 @@ def _round(params: Params, around: Around) -> list[PhaseDict]:
         guest("churn-under", "churn", gap_s=params["under_s"], **churn),
         guest("verify-under", "verify", region=HELD, extent="full"),
         guest("churn-over", "churn", gap_s=params["over_s"], **churn),
+        *give(around, size),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         *policy_stop(around),
+        *grow(around),
         guest("compact", "compact"),
         *_fault(params["fault"]),
         guest("verify", "verify", region=HELD, extent="full"),

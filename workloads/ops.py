@@ -52,11 +52,16 @@ class Operations:
         """The guest's CLOCK_MONOTONIC."""
         return {"monotonic_ns": time.monotonic_ns()}
 
-    def setup(self, page_reporting_order: int | None = None, params: dict[str, int] | None = None) -> dict[str, Any]:
+    def setup(
+        self, page_reporting_order: int | None = None, params: dict[str, int] | None = None, driver: str = ""
+    ) -> dict[str, Any]:
         """Sets parameters of page_reporting, its order unless None, and reads all of them back.
 
-        Raises guestos.Unsupported where the kernel lacks one, or does not take the value.
+        driver: "balloon" or "virtio-mem", whose device must have one. Raises guestos.Unsupported where the kernel lacks
+        something of this, or does not take a value.
         """
+        if driver and not guestos.has_driver(driver, self._root):
+            raise guestos.Unsupported(f"this guest's kernel has no driver for {driver}, or not as one of its modules")
         order = {} if page_reporting_order is None else {"page_reporting_order": page_reporting_order}
         for name, value in {**order, **(params or {})}.items():
             guestos.set_reporting_parameter(name, value, self._root)

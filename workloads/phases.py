@@ -7,6 +7,8 @@ from typing import Any
 from workloads.shape import Around, Params, PhaseDict
 
 PROOF = "proof"
+# How long the guest may take to give memory up, or to have it back: for hangs, not for slowness.
+_GIVE_BASE_S, _GIVE_S_PER_GIB = 20.0, 5.0
 
 
 def guest(name: str, op: str, **args: Any) -> PhaseDict:
@@ -31,9 +33,12 @@ def settle(name: str, params: Params, min_s: float, max_s: float) -> PhaseDict:
 
 
 def setup(around: Around) -> list[PhaseDict]:
-    """The first phase of every boot."""
-    more = {"params": dict(around.reporting_params)} if around.reporting_params else {}
-    return [guest("setup", "setup", page_reporting_order=around.reporting_order, **more)]
+    """The first phases of every boot: what the agent sets, and virtio-mem's part of the guest's memory."""
+    more: dict[str, Any] = {"params": dict(around.reporting_params)} if around.reporting_params else {}
+    if around.give:
+        more["driver"] = around.give
+    plug = [_without(around, "plug", 0)] if around.give == "virtio-mem" else []
+    return [guest("setup", "setup", page_reporting_order=around.reporting_order, **more), *plug]
 
 
 def proof(params: Params, size_bytes: int) -> list[PhaseDict]:
@@ -57,6 +62,23 @@ def policy_start(around: Around) -> list[PhaseDict]:
 def policy_stop(around: Around) -> list[PhaseDict]:
     """The loop ends; its answer has every action with its bytes, and the CPU time that it took."""
     return [guest("policy-end", "policy_stop")] if around.policy else []
+
+
+def give(around: Around, size: Any = None) -> list[PhaseDict]:
+    """The host has the freed memory back, where the arm says how: the bytes that phase `free` answered, or `size`."""
+    wanted = {"from": ["free", "bytes"]} if size is None else size
+    return [_without(around, "give", wanted)] if around.give else []
+
+
+def grow(around: Around) -> list[PhaseDict]:
+    """The guest gets all its memory again, to be done before it wants it."""
+    return [_without(around, "grow", 0)] if around.give else []
+
+
+def _without(around: Around, name: str, size: Any) -> PhaseDict:
+    """The guest is to do without `size` bytes of its memory from here on."""
+    deadline_s = _GIVE_BASE_S + _GIVE_S_PER_GIB * around.memory_bytes / (1 << 30)
+    return host(name, around.give, bytes=size, deadline_s=deadline_s)
 
 
 def iterations(once: list[PhaseDict], each: list[PhaseDict], params: Params) -> list[PhaseDict]:

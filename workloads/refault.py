@@ -8,7 +8,7 @@ memory anew, so what it does itself (fault, clear the page) costs the same.
 
 from __future__ import annotations
 
-from workloads.phases import guest, host, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import give, grow, guest, host, iterations, policy_start, policy_stop, settle, setup
 from workloads.shape import (
     SETTLING,
     Around,
@@ -74,8 +74,10 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
         guest("kept", "touch", **touch),
         *policy_start(around),
         guest("free", "release", **release),
+        *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         *policy_stop(around),
+        *grow(around),
         guest("map-reported", "map", **mapping),
         guest("reported", "touch", **touch),
         guest("verify", "verify", region=REGION, extent="word"),

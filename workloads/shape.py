@@ -31,7 +31,8 @@ class Around:
 
     reporting_order: to be written by the agent, None: as the kernel chose. reporting_params: the same for other
     parameters of the module page_reporting. policy: arguments of `policy_start` (kind
-    and parameters), None for no loop in the guest.
+    and parameters), None for no loop in the guest. give: what the host does to have memory back and to give it
+    again ("balloon", "virtio-mem"), "" for nothing.
     """
 
     memory_bytes: int
@@ -39,6 +40,7 @@ class Around:
     reporting_order: int | None = None
     policy: Mapping[str, Any] | None = None
     reporting_params: Mapping[str, int] | None = None
+    give: str = ""
 
 
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,7 +38,7 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
     result = {
         "schema": SCHEMA,
         "accel": run.get("accel"),
-        "marked": marked(run.get("accel")),
+        "marked": marked(run.get("accel"), {metric["metric"] for cell in found for metric in cell["metrics"]}),
         "cells": found,
         "combined": combined,
         "warnings": [asdict(doubt) for doubt in doubts],
@@ -53,9 +53,10 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in result.items()}
 
 
-def marked(accel: Any) -> list[str]:
-    """Names of the metrics that are figures of an emulated CPU; none on hardware."""
-    return [metric.name for metric in METRICS.values() if metric.time_like] if accel != "kvm" else []
+def marked(accel: Any, compared: Container[str]) -> list[str]:
+    """Names of the metrics among `compared` that are figures of an emulated CPU; none on hardware."""
+    times = [metric.name for metric in METRICS.values() if metric.time_like and metric.name in compared]
+    return times if accel != "kvm" else []
 
 
 def _by_host(run: Run, every: Sequence[Entry]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis import values, values_cost, values_price
+from bench.analysis import giving, values, values_cost, values_price
 from bench.analysis.values import Boot, How
 
 
@@ -14,7 +14,7 @@ class Kind:
     """measured: phases in which the sampler may have no gap.
 
     proof: where discards must be seen in an arm that reports, from the start of the first phase to the end of the
-    second. how: metric -> its value in one iteration, besides those of every workload (values.COMMON).
+    second. how: metric -> its value in one iteration, besides those of every workload (COMMON).
     """
 
     measured: tuple[str, ...]
@@ -22,6 +22,7 @@ class Kind:
     how: Mapping[str, How]
 
 
+COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON}
 KINDS: dict[str, Kind] = {
     "cycle": Kind(
         ("touch", "hold", "verify", "free", "settle", "retouch"),
@@ -52,4 +53,4 @@ def kind_of(boot: Boot) -> Kind:
 
 def how(workload: str, metric: str) -> How:
     """How a metric is had from an iteration of a workload. Raises KeyError where it is not one of its metrics."""
-    return KINDS[workload].how.get(metric) or values.COMMON[metric]
+    return KINDS[workload].how.get(metric) or COMMON[metric]

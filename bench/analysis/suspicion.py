@@ -36,6 +36,7 @@ def of_run(
     good = chosen(boots, run.get("accel"))
     for cell in cells(boots):
         found += _of_cell(run, good, cell)
+        found += _of_pages(run, good, cell)
     for pair in compared:
         found += _of_pair(pair)
     for pair in combined:
@@ -103,6 +104,19 @@ def _of_cell(run: Run, good: dict[tuple[str, str, str, int], Boot], cell: Cell) 
         if p_drift is not None and doubts.is_clear(p_drift):
             found.append(doubts.drift(name, _name(cell), p_drift))
     return found
+
+
+def _of_pages(run: Run, good: dict[tuple[str, str, str, int], Boot], cell: Cell) -> list[Doubt]:
+    """Guests of one cell whose kernels chose another size of page, as one that boots with little memory does."""
+    seen: dict[str, list[str]] = {}
+    for (host, name, arm, _), boot in good.items():
+        thp = (boot.get("guest") or {}).get("thp_enabled")
+        if (host, name) == cell and arm in run["arms"] and thp and arm not in seen.setdefault(str(thp), []):
+            seen[str(thp)].append(arm)
+    if len(seen) < 2:
+        return []
+    text = "; ".join(f"{thp} in {', '.join(arms)}" for thp, arms in sorted(seen.items()))
+    return [Doubt("thp-differs", f"{_name(cell)}: transparent huge pages of the guests differ: {text}")]
 
 
 def _watched(run: Run) -> list[str]:

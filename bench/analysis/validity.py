@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.analysis.conditions import FAILED_DISCARD, recognised
 from bench.analysis.doubts import Doubt
+from bench.analysis.giving import gave, not_given
 from bench.analysis.kinds import kind_of
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
@@ -39,7 +40,7 @@ def judge(boot: Boot, series: pd.DataFrame) -> tuple[str, str, list[str]]:
         *_pattern(boot),
         *_sampler(boot, lines.get(RAM, NO_CURVE)),
         *_clock(boot),
-        *(_mechanism_seen(boot, lines) if boot.get("must_discard") else _mechanism_absent(boot, lines)),
+        *_mechanism(boot, lines),
     ]
     if not problems:
         return "ok", "", []
@@ -57,6 +58,7 @@ def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doub
     for index in unsettled_iterations(boot):
         text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
         doubts.append(Doubt("unsettled", text))
+    doubts += not_given(boot)
     lines = curves(series)
     failed = lines.get(FAILED_DISCARD, NO_CURVE)
     if boot.get("must_discard") and len(failed) and len(lines.get(DISCARD, NO_CURVE)):
@@ -174,6 +176,15 @@ def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[tuple[float, float]]:
 
 def _discarded(lines: dict[str, Curve], start: float, end: float) -> float:
     return float(lines.get(DISCARD, NO_CURVE).between(start, end).v.sum())
+
+
+def _mechanism(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
+    if boot.get("give"):
+        wrong = gave(boot, lines)
+        if _negotiated(boot):
+            wrong.append("reporting was negotiated in an arm that must not have it")
+        return [(reason, _facts(boot, lines)) for reason in wrong]
+    return _mechanism_seen(boot, lines) if boot.get("must_discard") else _mechanism_absent(boot, lines)
 
 
 def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:

@@ -29,10 +29,14 @@ _NO_ORDER = "reporting is not registered"
 _NO_DISCARD = "nothing was discarded"
 _NO_POLICY = "the arm has no loop in the guest"
 NO_REPORTS = "the arm reports nothing"
+NO_GIVE = "the host asks for no memory in this arm"
+_UNTRACED = "what a balloon takes is not traced: a line for every 4 KiB would slow it down"
 NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
-EXPECTED = (_LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NOT_ASKED, NO_COUNTER)
+EXPECTED = (
+    _LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
+)  # fmt: skip
 
 
 class Missing(Exception):  # noqa: N818 - caught by `summary`; a missing value is nobody's error
@@ -176,6 +180,8 @@ def latency(phase: str, key: str) -> Callable[[Iteration], float]:
 def discards(it: Iteration) -> Curve:
     """Discards from the start of the free to the end of the settle phase. Raises Missing without a sampled series."""
     it.ram()  # without residency nothing was sampled, and no discards would not mean none happened
+    if it.phases.get("give", {}).get("result", {}).get("traced") is False:
+        raise Missing(_UNTRACED)
     return it.curves.get(DISCARD, NO_CURVE).between(it.moment("free", "start_s"), it.moment("settle", "end_s"))
 
 

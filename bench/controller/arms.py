@@ -20,6 +20,8 @@ ARMS: dict[str, Arm] = {
         Arm("none"),
         Arm("idle-balloon", balloon=True),
         Arm("reporting", balloon=True, reporting=True),
+        Arm("balloon", balloon=True, give="balloon"),
+        Arm("virtio-mem", give="virtio-mem"),
         *(Arm(f"reporting-{kind}", balloon=True, reporting=True, policy=Policy(kind)) for kind in POLICIES),
         Arm("none-backports", kernel=f"{NAMED}backports"),
         Arm("reporting-backports", balloon=True, reporting=True, kernel=f"{NAMED}backports"),
@@ -64,6 +66,9 @@ class ArmModel(Strict):
     )
     expect: Literal["effect", "nothing"] = Field(
         default="effect", description="nothing, for a control in which reports can do nothing, or effect"
+    )
+    give: Literal["none", "balloon", "virtio-mem"] = Field(
+        default="none", description="balloon or virtio-mem, by which the host asks for freed memory, or none"
     )
     against: str = Field(default="", description="the name of the arm that this one is compared with, as in none")
     reporting_order: int | None = Field(default=None, ge=0, le=10, description="a block order from 0 to 10, as in 9")
@@ -171,14 +176,14 @@ def _arm(model: ArmModel, policy: Policy | None) -> Arm:
     changes = {key: getattr(model, key) for key in model.model_fields_set - {"like", "against"}}
     if "policy" in changes:
         changes["policy"] = policy
-    for key, usual in (("host_thp", "host"), ("expect", "effect")):
+    for key, usual in (("host_thp", "host"), ("expect", "effect"), ("give", "none")):
         if changes.get(key) == usual:
             changes[key] = ""
     if "reporting_params" in changes:
         changes["reporting_params"] = tuple(sorted(changes["reporting_params"].items()))
     if "kernel_args" in changes:
         changes["kernel_args"] = tuple(changes["kernel_args"])
-    if changes.get("reporting"):
+    if changes.get("reporting") or changes.get("give") == "balloon":
         changes.setdefault("balloon", True)
     return dataclasses.replace(ARMS[model.like or "none"], **changes)
 
@@ -207,6 +212,7 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
             "modules",
             f"{arm.kernel} has modules of its own; remove this, or name a kernel by its path",
         ),
+        *_giving_rules(arm),
         (
             shipped is not None and shipped != arm,
             "name",
@@ -214,6 +220,15 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
         ),
     ]
     return [document.problem((*path, key), message) for broken, key, message in rules if broken]
+
+
+def _giving_rules(arm: Arm) -> list[tuple[bool, str, str]]:
+    alone = "with two mechanisms neither can be seen working by itself; remove give or reporting"
+    device = "give: balloon needs the balloon device; remove balloon: false"
+    return [
+        (arm.give == "balloon" and not arm.balloon, "balloon", device),
+        (arm.give != "" and arm.reporting, "give", alone),
+    ]
 
 
 def _twins(document: Document, arms: dict[int, Arm]) -> list[Problem]:

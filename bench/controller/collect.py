@@ -96,6 +96,7 @@ class Collected:
             "must_discard": job.arm.must_discard,
             "reporting": job.arm.reporting,
             "expect": job.arm.expect,
+            "give": job.arm.give,
             "backing": job.arm.backing,
             "mem_lock": job.arm.mem_lock,
             "policy": job.arm.policy.kind if job.arm.policy else "",

@@ -46,7 +46,13 @@ def _plans() -> Rows:
 def _arms() -> Rows:
     words = {True: "yes", False: "no"}
     return [
-        {"arm": arm.name, "balloon": words[arm.balloon], "reporting": words[arm.reporting], "backing": arm.backing}
+        {
+            "arm": arm.name,
+            "balloon": words[arm.balloon],
+            "reporting": words[arm.reporting],
+            "the host asks by": arm.give or "-",
+            "backing": arm.backing,
+        }
         for arm in ARMS.values()
     ]
 

@@ -9,13 +9,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.controller.arms import read_against, read_arms
-from bench.controller.cells import Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
+from bench.controller.cells import SMALLEST_GUEST_BYTES, Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
 from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
 from bench.controller.quantities import Name
 from bench.controller.yamlfile import Document, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
-from bench.wire.units import MIB
+from bench.wire.units import MIB, show_bytes
 
 # Keys whose value in a file is that of the plan.
 SAME = (
@@ -166,7 +166,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     given = "guest" in document.value
     guest = check(document, GuestModel, ("guest",))[0] if given else GuestModel()
     if guest:
-        problems += _fits(document, cells, guest)
+        problems += [*_fits(document, cells, guest), *_halves(document, cells, arms, guest)]
     if model is None or problems:
         return None, problems
     same = {name: getattr(model, name) for name in SAME}
@@ -200,6 +200,19 @@ def _fits(document: Document, cells: tuple[Cell, ...], guest: GuestModel) -> lis
         reason = unfit(cell, guest.memory)
         if reason:
             found.append(document.problem(("workloads", _index(document, cell)), reason))
+    return found
+
+
+def _halves(document: Document, cells: tuple[Cell, ...], arms: tuple[Arm, ...], guest: GuestModel) -> list[Problem]:
+    """Guests that boot with half of their memory (bench.wire.job.Job.ram_parts) and are too small for that."""
+    found = []
+    for cell in cells:
+        size = cell.memory_bytes or guest.memory
+        halved = [arm.name for arm in arms if arm.give == "virtio-mem" and (not cell.arms or arm.name in cell.arms)]
+        if halved and size < 2 * SMALLEST_GUEST_BYTES:
+            least = show_bytes(2 * SMALLEST_GUEST_BYTES)
+            what = f"a guest of {show_bytes(size)} boots with half of it in arm {halved[0]}; give it {least} or more"
+            found.append(document.problem(("workloads", _index(document, cell)), what))
     return found
 
 

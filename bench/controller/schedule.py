@@ -120,7 +120,8 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
 def around(guest: Guest, arm: Arm) -> Around:
     """What a script is told of guest and arm."""
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, dict(arm.reporting_params))
+    params = dict(arm.reporting_params)
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give)
 
 
 def _placement(plan: Plan, host: Host) -> Placement:
@@ -158,7 +159,9 @@ def _longest_s(phase: Phase, size: int, accel: str) -> float:
     speed = _SPEED[accel]
     if phase.kind in ("hold", "settle"):
         return float(phase.args["s"] if phase.kind == "hold" else phase.args["max_s"]) + 1
-    return _op_s(phase) + 10 + speed.slack * speed.memory_s_per_gib * size / GIB
+    return (
+        float(phase.args.get("deadline_s", 0)) + _op_s(phase) + 10 + speed.slack * speed.memory_s_per_gib * size / GIB
+    )
 
 
 def _op_s(phase: Phase) -> float:

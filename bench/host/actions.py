@@ -1,22 +1,27 @@
 """What the host itself does to a guest's memory in a phase of kind "host".
 
-pageout: the guest's RAM goes to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away
-although it is in use, by a hole in the file behind it; what a guest would see if reporting ever lost a page.
+balloon, virtio-mem: the guest is asked for memory, or gets it again (bench.host.giving). pageout: the guest's RAM goes
+to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away although it is in use, by a hole in
+the file behind it; what a guest would see if reporting ever lost a page.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import platform
+import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
+from bench.host import giving
 from bench.host.cgroup import NEEDLESS, Group
 from bench.host.pageout import pageout
-from bench.host.readers import find_memfd, parse_colon_table
+from bench.host.readers import find_memfds, parse_colon_table
 from bench.wire.job import Job
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -25,32 +30,56 @@ _PUNCH_HOLE_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/f
 # address and offset in the RAM are the same.
 _LOW_RAM_BYTES = 2 << 30
 
-Action = Callable[[Job, int, Mapping[str, Any], Path, Union[Group, str]], dict[str, Any]]
 
+@dataclass(frozen=True)
+class Scene:
+    """What an action acts on: a job's guest, its QEMU's process id and monitor.
 
-def act(
-    op: str,
-    job: Job,
-    pid: int,
-    args: Mapping[str, Any],
-    group: Union[Group, str] = NEEDLESS,
-    root: Path = Path("/"),
-) -> dict[str, Any]:
-    """Does `op` to the guest of QEMU `pid`; its answer, or {"skipped": reason}. Raises ValueError, OSError.
-
-    group: the memory cgroup that QEMU is in, or why it has none of its own.
+    group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted.
     """
+
+    job: Job
+    pid: int
+    monitor: giving.Monitor
+    group: Union[Group, str] = NEEDLESS
+    root: Path = Path("/")
+
+
+Action = Callable[[Scene, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def act(op: str, scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Does `op`; its answer, or {"skipped": reason}. Raises ValueError, OSError, qemu.qmp.QMPError."""
     if op not in _ACTIONS:
         raise ValueError(f"unknown host action {op!r}; known: {', '.join(_ACTIONS)}")
-    return _ACTIONS[op](job, pid, args, root, group)
+    return await _ACTIONS[op](scene, args)
 
 
-def _discard(job: Job, pid: int, args: Mapping[str, Any], root: Path, _group: object) -> dict[str, Any]:
+def _in_thread(blocking: Callable[[Scene, Mapping[str, Any]], dict[str, Any]]) -> Action:
+    """The monitor and the sampler's rows go on meanwhile."""
+
+    async def action(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await asyncio.to_thread(blocking, scene, args)
+
+    return action
+
+
+def _by(way: Callable[[Job, giving.Monitor, int, float], Awaitable[dict[str, Any]]]) -> Action:
+    """args: bytes that the guest is to do without, deadline_s."""
+
+    async def action(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+        return await way(scene.job, scene.monitor, int(args["bytes"]), float(args["deadline_s"]))
+
+    return action
+
+
+def _discard(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
     """args: guest_physical, bytes. Throws these bytes of the guest's RAM away: bytes."""
-    file = find_memfd(root / f"proc/{pid}/fd", job.guest.memory_bytes) if job.arm.backing == "memfd" else None
-    offset, size = int(args["guest_physical"]), int(args["bytes"])
-    if file is None or platform.machine() != "x86_64" or offset + size > min(_LOW_RAM_BYTES, job.guest.memory_bytes):
+    offset, size, (ram_bytes, *plugged) = int(args["guest_physical"]), int(args["bytes"]), scene.job.ram_parts
+    known = scene.job.arm.backing == "memfd" and not plugged and platform.machine() == "x86_64"
+    if not known or offset + size > min(_LOW_RAM_BYTES, ram_bytes):
         return {"skipped": "only a page of memfd RAM below 2 GiB of an x86 guest can be discarded by hand"}
+    (file,) = find_memfds(scene.root / f"proc/{scene.pid}/fd", [ram_bytes])
     descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     try:
         problem = _punch(descriptor, offset, size)
@@ -104,10 +133,23 @@ def lacking(job: Job, root: Path = Path("/")) -> Optional[str]:
         now = file.read_text().partition("[")[2].partition("]")[0] if file.exists() else "nothing"
         if now not in wanted:
             return f"{file} is {now}, not {wanted[-1]}; run: echo {wanted[-1]} | sudo tee {file}"
-    return None
+    return _without_device(job.paths.qemu, "virtio-mem-pci") if job.arm.give == "virtio-mem" else None
+
+
+def _without_device(qemu: str, device: str) -> Optional[str]:
+    """Why this QEMU has no such device, by asking it; None where it has. One that cannot be started says so later."""
+    try:
+        argv = [qemu, "-device", f"{device},help"]
+        asked = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    said = (asked.stderr.strip().splitlines() or ["it did not say why"])[-1]
+    return None if asked.returncode == 0 else f"{qemu} has no device {device}: {said}"
 
 
 _ACTIONS: dict[str, Action] = {
-    "pageout": lambda job, pid, _args, root, group: pageout(job, pid, root, group),
-    "discard": _discard,
+    "pageout": _in_thread(lambda scene, _args: pageout(scene.job, scene.pid, scene.root, scene.group)),
+    "discard": _in_thread(_discard),
+    "balloon": _by(giving.balloon),
+    "virtio-mem": _by(giving.virtio_mem),
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from bench.host import qmp
-from bench.host.actions import act, filled_in
+from bench.host.actions import Scene, act, filled_in
 from bench.host.cgroup import Group
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.placement import PlacementError, moved, place
@@ -121,9 +121,8 @@ class Boot:
         elif phase.kind == "settle":
             result = {"settled": await self._settle(phase.args)}
         elif phase.kind == "host":
-            args = filled_in(phase.args, self._results)
-            # In a thread: the monitor and the sampler's rows go on meanwhile.
-            result = await asyncio.to_thread(act, phase.op, self._job, self._qemu.pid, args, self._group)
+            scene = Scene(self._job, self._qemu.pid, self.monitor, self._group)
+            result = await act(phase.op, scene, filled_in(phase.args, self._results))
         elif phase.kind == "hold":
             await asyncio.sleep(phase.args["s"])
         else:
@@ -186,7 +185,7 @@ async def bring_up(
         # Early: every moment before it, the guest runs where it should not.
         placed = place(job, qemu.pid, vcpus, latency)
         readers = (
-            RamReader(qemu.pid, job.arm.backing, job.guest.memory_bytes),
+            RamReader(qemu.pid, job.arm.backing, job.ram_parts),
             ProcessReader(qemu.pid, vcpus),
             CgroupReader(qemu.pid),
             VmstatReader(),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Union
 
@@ -42,10 +43,10 @@ def pageout(job: Job, pid: int, root: Path, group: Union[Group, str]) -> dict[st
         return {"skipped": f"memory with backing {job.arm.backing} is never swapped"}
     if isinstance(group, str):
         return {"skipped": group}
-    ranges = ram_ranges((root / f"proc/{pid}/maps").read_text(), job.guest.memory_bytes)
+    ranges = ram_ranges((root / f"proc/{pid}/maps").read_text(), job.ram_parts)
     if not ranges:
         return {"skipped": "the guest's RAM was not found among QEMU's mappings"}
-    reader = RamReader(pid, job.arm.backing, job.guest.memory_bytes, root)
+    reader = RamReader(pid, job.arm.backing, job.ram_parts, root)
     before, own, start = _out(reader, group), _own(job, pid, root), time.monotonic()
     out, rounds, idle = before, 0, 0
     while idle < _ROUNDS_WITHOUT and time.monotonic() - start < _DEADLINE_S:
@@ -81,9 +82,9 @@ def _own(job: Job, pid: int, root: Path) -> int:
     return parse_colon_table((root / f"proc/{pid}/status").read_text())["VmSwap"]
 
 
-def ram_ranges(maps: str, memory_bytes: int) -> list[tuple[int, int]]:
-    """(address, bytes) of the mappings in the text of /proc/PID/maps that hold exactly the guest's RAM, or parts of it
-    that lie behind one another (a page of another kind in the middle splits a mapping in two).
+def ram_ranges(maps: str, sizes: Collection[int]) -> list[tuple[int, int]]:
+    """(address, bytes) of the mappings in the text of /proc/PID/maps that hold exactly one of `sizes`, those of the
+    guest's RAM, or parts of it that lie behind one another (a page of another kind in the middle splits a mapping).
     """
     found: list[tuple[int, int, str]] = []
     for line in maps.splitlines():
@@ -95,7 +96,7 @@ def ram_ranges(maps: str, memory_bytes: int) -> list[tuple[int, int]]:
             found[-1] = (found[-1][0], last - found[-1][0], name)
         else:
             found.append((first, last - first, name))
-    return [(start, size) for start, size, _ in found if size == memory_bytes]
+    return [(start, size) for start, size, _ in found if size in sizes]
 
 
 def _madvise(pid: int, ranges: list[tuple[int, int]]) -> str:

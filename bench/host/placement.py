@@ -92,7 +92,7 @@ def moved(job: Job, pid: int, vcpus: Sequence[int], root: Path = Path("/")) -> s
 
 def see(job: Job, pid: int, vcpus: Sequence[int], root: Path = Path("/")) -> dict[str, str]:
     """Where the threads may run and what binds the guest's RAM; what cannot be read is absent."""
-    memory = _policy(root / f"proc/{pid}", job.arm.backing, job.guest.memory_bytes)
+    memory = _policy(root / f"proc/{pid}", job.arm.backing, job.ram_parts[0])
     return {**_threads(pid, vcpus, root), **({"memory": memory} if memory else {})}
 
 

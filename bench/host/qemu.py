@@ -10,6 +10,10 @@ from bench.wire.job import Job
 AGENT_PORT = "bench.agent"
 BALLOON_ID = "balloon"
 RAM_ID = "ram"
+DISCARD_EVENT = "ram_block_discard_range"
+PLUG_ID, PLUG_RAM_ID = "plug", "plugram"
+# So that memory which is plugged can be unplugged again: it holds no page of the kernel's own.
+MOVABLE = "memhp_default_state=online_movable"
 # Mitigations and the like stay as the kernel chose; these only shorten the boot or make a panic visible. The self-tests
 # of the crypto drivers took 0.7 s of an emulated boot (Linux 6.1, initcall_debug).
 BASE_KERNEL_ARGS = ("quiet", "panic=-1", "cryptomgr.notests", "rdinit=/init")
@@ -31,16 +35,18 @@ def qemu_argv(job: Job, folder: str, initrd: str) -> list[str]:
         "-no-reboot",
         *_channels(folder),
         *_balloon(job),
+        *_pluggable(job, folder),
         *(["-overcommit", "mem-lock=on"] if job.arm.mem_lock else []),
         # The discard timeline: one line a discard on stderr, with the host's wall-clock time before it.
-        *("-trace", "ram_block_discard_range", "-msg", "timestamp=on"),
+        *("-trace", DISCARD_EVENT, "-msg", "timestamp=on"),
         *("-kernel", job.paths.kernel, "-initrd", initrd, "-append", kernel_command_line(job)),
     ]
 
 
 def kernel_command_line(job: Job) -> str:
     """The guest kernel's arguments: the suite's own, then the arm's."""
-    return " ".join((f"console={_console(job.paths.qemu)}", *BASE_KERNEL_ARGS, *job.arm.kernel_args))
+    movable = (MOVABLE,) if job.arm.give == "virtio-mem" else ()
+    return " ".join((f"console={_console(job.paths.qemu)}", *BASE_KERNEL_ARGS, *movable, *job.arm.kernel_args))
 
 
 def is_arm64(qemu: str) -> bool:
@@ -56,15 +62,17 @@ def _machine(job: Job, folder: str) -> list[str]:
     guest = job.guest
     kind = "virt" if is_arm64(job.paths.qemu) else guest.machine
     accel = f"tcg,tb-size={TCG_BUFFER_MIB}" if guest.accel == "tcg" else guest.accel
+    first, *later = job.ram_parts
+    room = f",maxmem={guest.memory_bytes}B" if later else ""
     return [
         *("-machine", f"{kind},memory-backend={RAM_ID}", "-accel", accel),
         *("-cpu", "max" if guest.accel == "tcg" else "host", "-smp", str(guest.vcpus)),
-        *("-m", f"{guest.memory_bytes}B", "-object", _memory(job, folder)),
+        *("-m", f"{first}B{room}", "-object", _memory(job, folder, RAM_ID, first)),
     ]
 
 
-def _memory(job: Job, folder: str) -> str:
-    node, common = job.placement.numa_node, f"id={RAM_ID},size={job.guest.memory_bytes}"
+def _memory(job: Job, folder: str, name: str, size_bytes: int) -> str:
+    node, common = job.placement.numa_node, f"id={name},size={size_bytes}"
     bound = "" if node is None else f",host-nodes={node},policy=bind"
     if job.arm.backing == "memfd":
         # share=on: with share=off the host holds every touched page twice, in the file and as its private copy.
@@ -96,6 +104,13 @@ def _balloon(job: Job) -> list[str]:
         return []
     reporting = "on" if job.arm.reporting else "off"
     return ["-device", f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}"]
+
+
+def _pluggable(job: Job, folder: str) -> list[str]:
+    if job.arm.give != "virtio-mem":
+        return []
+    device = f"virtio-mem-pci,id={PLUG_ID},memdev={PLUG_RAM_ID},requested-size=0,block-size=2M"
+    return ["-object", _memory(job, folder, PLUG_RAM_ID, job.ram_parts[-1]), "-device", device]
 
 
 def _escape(path: str) -> str:

@@ -6,7 +6,7 @@ A reader gives (source, name, value) triples; a counter that this host does not 
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Optional
@@ -200,7 +200,9 @@ class ProcessReader:
 class RamReader:
     """How much of the guest's RAM the host holds, by what backs it.
 
-    memfd and hugetlb: the blocks of the file, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
+    sizes: bytes of each piece of it.
+
+    memfd and hugetlb: the blocks of the files, exact and O(1) (fstat); shmem counts swapped pages as blocks too, so
     what is not mapped (RssShmem) is swapped, as far as the host has swap in use: other pages may be unmapped too. file:
     its blocks too, bounded by RssFile: what the host wrote to the disk and dropped from its page cache is mapped no
     more, and counts as swapped. anonymous: RssAnon and VmSwap of the process, which hold QEMU's own memory as well.
@@ -209,11 +211,11 @@ class RamReader:
     cgroup its own (`bench.host.cgroup`).
     """
 
-    def __init__(self, pid: int, backing: str, memory_bytes: int, root: Path = Path("/")) -> None:
+    def __init__(self, pid: int, backing: str, sizes: Sequence[int], root: Path = Path("/")) -> None:
         self._status = ProcFile(root / f"proc/{pid}/status")
         self._meminfo = ProcFile(root / "proc/meminfo")
         self._backing = backing
-        self._file = None if backing == "anonymous" else find_memfd(root / f"proc/{pid}/fd", memory_bytes)
+        self._files = [] if backing == "anonymous" else find_memfds(root / f"proc/{pid}/fd", sizes)
 
     def read(self) -> Iterator[Triple]:
         resident, swapped = self.now()
@@ -222,10 +224,10 @@ class RamReader:
 
     def now(self) -> tuple[int, int]:
         """(resident, swapped) in bytes."""
-        if self._file is None:
+        if not self._files:
             status = parse_colon_table(self._status.text(), STATUS_NAMES)
             return status["RssAnon"], status["VmSwap"]
-        allocated = os.stat(self._file).st_blocks * 512
+        allocated = sum(os.stat(file).st_blocks for file in self._files) * 512
         swapped = 0 if self._backing == "hugetlb" else self._swapped(allocated)
         return allocated - swapped, swapped
 
@@ -240,16 +242,23 @@ class RamReader:
         return min(max(0, unmapped), used)
 
 
-def find_memfd(folder: Path, memory_bytes: int) -> Path:
-    """The descriptor of the file behind the RAM, a memfd or one without a name (QEMU 7.2 util/mmap-alloc.c and
-    system/physmem.c, file_ram_open()): the one of exactly the guest's size. Raises FileNotFoundError.
+def find_memfds(folder: Path, sizes: Sequence[int]) -> list[Path]:
+    """A descriptor of each file behind the RAM: memfds, or files without a name (QEMU 7.2 util/mmap-alloc.c and
+    system/physmem.c, file_ram_open()), of exactly these sizes, each file once. Raises FileNotFoundError.
     """
+    files: dict[int, tuple[Path, int]] = {}
     for entry in sorted(folder.iterdir()):
         target = _target(entry)
-        is_ram = target.startswith("/memfd:") or "/qemu_back_mem." in target
-        if is_ram and os.stat(entry).st_size == memory_bytes:
-            return entry
-    raise FileNotFoundError(f"{folder}: no memfd or file of {memory_bytes} bytes among QEMU's descriptors")
+        if target.startswith("/memfd:") or "/qemu_back_mem." in target:
+            seen = os.stat(entry)
+            files.setdefault(seen.st_ino, (entry, seen.st_size))
+    found = []
+    for wanted in sizes:
+        inode = next((number for number, (_, size) in files.items() if size == wanted), None)
+        if inode is None:
+            raise FileNotFoundError(f"{folder}: no memfd or file of {wanted} bytes among QEMU's descriptors")
+        found.append(files.pop(inode)[0])
+    return found
 
 
 def _target(entry: Path) -> str:

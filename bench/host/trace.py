@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 _DISCARD = re.compile(
-    r"^\d+@(?P<time>\d+\.\d+):ram_block_discard_range (?P<block>\S+)@0x[0-9a-f]+ \+ 0x(?P<length>[0-9a-f]+): "
+    r"^\d+@(?P<time>\d+\.\d+):ram_block_discard_range (?P<block>\S*)@0x[0-9a-f]+ \+ 0x(?P<length>[0-9a-f]+): "
     r"madvise: \d fallocate: \d ret: (?P<ret>-?\d+)"
 )
 _FAILED = re.compile(r"Failed to discard range \S+:[0-9a-f]+ \+(?P<length>[0-9a-f]+) \((?P<ret>-?\d+)\)")

@@ -10,6 +10,13 @@ from bench.wire.codec import content_hash
 BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
 POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
+# What the host can do to have memory back from the guest, by hand: bench.host.giving.
+GIVES = ("balloon", "virtio-mem")
+# What virtio-mem plugs and unplugs in one piece in any Linux on x86 (drivers/virtio/virtio_mem.c, sb_size).
+PLUG_BLOCK_BYTES = 4 << 20
+# Linux adds memory in whole memory blocks: 128 MiB on x86, up to 2 GiB in guests of 64 GiB and more (arch/x86/mm/
+# init_64.c, probe_memory_block_size()). What is left of a pluggable region behind the last whole one is never plugged.
+MEMORY_BLOCK_BYTES, LARGE_GUEST_BYTES, LARGE_BLOCK_BYTES = 128 << 20, 64 << 30, 2 << 30
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Arm:
     policy: a loop in the guest that makes it shrink, None for none. host_thp: transparent huge pages of the host for
     this QEMU: "" as the host has them, "never" (switched off for the process), "always" or "madvise" (the host's own
     setting must be that). expect: "" by the mechanism, "nothing" for a control in which reports must have no effect.
+    give: how the host asks for what the guest freed, and gives it back before it is wanted again (GIVES, "" for not).
     """
 
     name: str
@@ -52,11 +60,12 @@ class Arm:
     policy: Optional[Policy] = None
     host_thp: str = ""
     expect: str = ""
+    give: str = ""
 
     @property
     def must_discard(self) -> bool:
         """Whether the mechanism has to be seen working: discarded bytes above zero. Otherwise exactly zero."""
-        return self.reporting and self.expect != "nothing"
+        return (self.reporting or self.give != "") and self.expect != "nothing"
 
 
 @dataclass(frozen=True)
@@ -180,6 +189,20 @@ class Job:
         """Readable name of the boot, unique in a run: host.cell.b003.arm, with .try2 on a second attempt."""
         again = f".try{self.attempt}" if self.attempt > 1 else ""
         return f"{self.host}.{self.cell}.b{self.block:03d}.{self.arm.name}{again}"
+
+    @property
+    def ram_parts(self) -> tuple[int, ...]:
+        """Bytes of each piece of host memory that is the guest's RAM: what it boots with, and what is plugged later.
+
+        With virtio-mem up to half of the guest's memory is plugged before the first phase, in whole memory blocks: so
+        the guest is as large as in other arms, and can be made smaller by that.
+        """
+        whole = self.guest.memory_bytes
+        if self.arm.give != "virtio-mem":
+            return (whole,)
+        block = LARGE_BLOCK_BYTES if whole >= LARGE_GUEST_BYTES else MEMORY_BLOCK_BYTES
+        plugged = whole // 2 // block * block
+        return (whole - plugged, plugged)
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,23 @@ def test_a_locked_qemu_is_a_control_that_is_understood(lab: Lab) -> None:
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     assert "mem-lock=on" in line["condition"][0]
     assert line["values"]["discarded_bytes"] == [0.0]
+
+
+@pytest.mark.parametrize("kind", ["balloon", "virtio-mem"])
+def test_memory_that_the_host_asks_for_leaves_it_and_is_there_again_when_it_is_wanted(lab: Lab, kind: str) -> None:
+    line = line_of(lab, "cycle", ARMS[kind], touch=0.3, hold_s=0.2, sentinel=2 * MIB)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    given, again, freed = (answer(line, name) for name in ("give", "grow", "free"))
+    assert given["reached"] is again["reached"] is True
+    assert freed["bytes"] - given["reached_bytes"] < 4 * MIB
+    values = line["values"]
+    # Which blocks virtio-mem gives up is the guest's choice: some of them were never touched.
+    assert values["returned_share"][0] > (0.8 if kind == "balloon" else 0.4)
+    assert values["give_s_per_gib"][0] > 0 < values["grow_s_per_gib"][0]
+    assert values["discards"][0] is None if kind == "balloon" else values["discards"][0] >= 1
+    assert answer(line, "reverify")["bad_pages"] == 0
+    if kind == "virtio-mem":
+        plugged = answer(line, "plug")
+        assert (plugged["reached"], plugged["reached_bytes"]) == (True, 0)
+        assert line["guest"]["memory_bytes"] < 0.6 * ROOMY
+        assert line["qmp"]["memory"]["plugged-memory"] == 256 * MIB

@@ -79,6 +79,19 @@ def test_what_a_kernel_does_not_show_is_none(tmp_path: Path) -> None:
     ]
 
 
+def test_a_device_without_a_driver_is_none_that_can_be_asked(tmp_path: Path) -> None:
+    device = tmp_path / "sys/bus/virtio/devices/virtio7"
+    device.mkdir(parents=True)
+    (device / "device").write_text("0x0018\n")
+    assert not guestos.has_driver("virtio-mem", str(tmp_path))
+    with pytest.raises(guestos.Unsupported, match="kernel has no driver for virtio-mem"):
+        Operations(str(tmp_path)).setup(driver="virtio-mem")
+    (device / "driver").symlink_to("/")
+    assert guestos.has_driver("virtio-mem", str(tmp_path))
+    assert not guestos.has_driver("balloon", str(tmp_path))
+    assert Operations(str(tmp_path)).setup(driver="virtio-mem") == {"page_reporting_order": None}
+
+
 def test_the_reporting_order_is_set_and_read_back(tmp_path: Path) -> None:
     operations = Operations(guest_tree(tmp_path))
     assert operations.setup(page_reporting_order=None) == {"page_reporting_order": 9}

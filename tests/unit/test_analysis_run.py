@@ -448,3 +448,13 @@ def test_any_set_of_boots_has_an_analysis_without_nan(
     verdict_table(analysis)
     json.dumps(analysis, allow_nan=False)
     assert all(item["verdict"] in WORDS for cell in analysis["cells"] for item in cell["metrics"])
+
+
+def test_guests_whose_kernels_chose_other_pages_are_told_apart() -> None:
+    boots = good_run()
+    for boot in boots:
+        boot["guest"] = {**boot["guest"], "thp_enabled": "always"}
+    assert "thp-differs" not in codes(analyse(run(), boots))
+    boots[-1]["guest"]["thp_enabled"] = "never"
+    (warning,) = [item for item in analyse(run(), boots)["warnings"] if item["code"] == "thp-differs"]
+    assert warning["text"].endswith("differ: always in none, reporting; never in reporting")

@@ -452,3 +452,17 @@ def test_parameters_of_the_reporting_module_survive_writing(tmp_path: Path) -> N
     assert plan.arms[1].reporting_params == (("page_reporting_delay", 500),)
     file.write_text(dump_plan(plan))
     assert resolve(load_plan(str(file)), "auto") == plan
+
+
+def test_an_arm_by_which_the_host_asks_for_memory_brings_what_it_needs(tmp_path: Path) -> None:
+    arms = "{name: mine, give: balloon, backing: anonymous}, {name: plain, like: virtio-mem, give: none, balloon: true}"
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        f"name: mine\narms: [none, {arms}]\nworkloads: [cycle]\nguest: {{memory: 1G}}\n"
+        "metrics: {residual_bytes: {margin: 5%}}\n"
+    )
+    plan = resolve(load_plan(str(file)), "auto")
+    asks = {arm.name: (arm.give, arm.balloon, arm.must_discard) for arm in plan.arms}
+    assert asks == {"none": ("", False, False), "mine": ("balloon", True, True), "plain": ("", True, False)}
+    file.write_text(dump_plan(plan))
+    assert resolve(load_plan(str(file)), "auto") == plan

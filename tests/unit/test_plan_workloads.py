@@ -118,3 +118,34 @@ def test_a_guest_that_is_held_full_keeps_that_memory_and_says_so() -> None:
 def test_parameters_of_the_reporting_module_are_set_with_its_order() -> None:
     first = phases("cycle", Around(GUEST, reporting_order=3, reporting_params={"page_reporting_delay": 500}))[0]
     assert first["args"] == {"page_reporting_order": 3, "params": {"page_reporting_delay": 500}}
+
+
+FREED = {"cycle": "free", "faults": "fill-free", "refault": "free", "integrity": "churn-over"}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+@pytest.mark.parametrize("kind", ["balloon", "virtio-mem"])
+def test_the_host_asks_for_what_was_freed_and_gives_it_again_before_it_is_wanted(workload: str, kind: str) -> None:
+    found = phases(workload, Around(GUEST, give=kind), iterations=2)
+    names = [phase["name"] for phase in found]
+    freed = FREED[workload]
+    assert names.index("give") == names.index(freed) + 1
+    asked = [phase for phase in found if phase["kind"] == "host" and phase["op"] == kind]
+    assert {phase["name"] for phase in asked} == {"give", "grow", *(["plug"] if kind == "virtio-mem" else [])}
+    assert all(phase["args"]["bytes"] == 0 for phase in asked if phase["name"] != "give")
+    wanted = next(phase for phase in asked if phase["name"] == "give")["args"]["bytes"]
+    assert wanted == {"from": [freed, "bytes"]} or 0 < wanted < GUEST
+    # Between the two nothing is touched.
+    for start, end in zip(
+        *([i for i, name in enumerate(names) if name == which] for which in ("give", "grow")), strict=True
+    ):
+        assert start < end
+        assert not {"map", "touch", "churn", "throughput"} & {phase["op"] for phase in found[start:end]}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS)
+def test_virtio_mem_is_plugged_before_anything_else_and_needs_its_driver(workload: str) -> None:
+    first, second, *_ = phases(workload, Around(GUEST, give="virtio-mem"))
+    assert first["args"] == {"page_reporting_order": None, "driver": "virtio-mem"}
+    assert (second["name"], second["op"], second["args"]["bytes"]) == ("plug", "virtio-mem", 0)
+    assert not [phase for phase in phases(workload) if phase["name"] in ("plug", "give", "grow")]

@@ -26,9 +26,9 @@ BEYOND_A_SCHEMA = {
         "two-hosts-with-one-name",
     },
     PLAN: {
-        "against", "duplicate-key", "empty", "guest-larger-than-host", "only-comments", "parameters-against-each-other",
-        "shipped-name-other-content", "syntax", "tab", "two-arms-alike", "two-workloads-alike", "unknown-reference",
-        "workload-larger-than-guest",
+        "against", "duplicate-key", "empty", "give-in-a-small-guest", "guest-larger-than-host", "only-comments",
+        "parameters-against-each-other", "shipped-name-other-content", "syntax", "tab", "two-arms-alike",
+        "two-workloads-alike", "unknown-reference", "workload-larger-than-guest",
     },
 }  # fmt: skip
 

@@ -145,6 +145,30 @@ def test_an_unknown_backing_is_refused() -> None:
         argv(with_arm(backing="tape"))
 
 
+def test_asking_by_the_balloon_is_the_idle_balloon_until_it_is_asked() -> None:
+    assert changes(with_arm(balloon=True, give="balloon")) == changes(job(IDLE))
+
+
+def test_virtio_mem_boots_with_half_of_the_memory_and_has_the_other_half_to_plug() -> None:
+    gone, new = changes(with_arm(give="virtio-mem"))
+    assert gone == ["536870912B", "memory-backend-memfd,id=ram,size=536870912,share=on", PLAIN[-1]]
+    assert new == [
+        "268435456B,maxmem=536870912B",
+        "memory-backend-memfd,id=ram,size=268435456,share=on",
+        "memory-backend-memfd,id=plugram,size=268435456,share=on",
+        "virtio-mem-pci,id=plug,memdev=plugram,requested-size=0,block-size=2M",
+        f"{PLAIN[-1]} memhp_default_state=online_movable",
+    ]
+
+
+def test_both_halves_are_bound_to_the_node_and_backed_as_the_arm_says() -> None:
+    arm = dataclasses.replace(NONE, give="virtio-mem", backing="anonymous")
+    objects = [word for word in argv(job(arm, placement=Placement(numa_node=1))) if word.startswith("memory-backend-")]
+    assert objects == [
+        f"memory-backend-ram,id={name},size=268435456,host-nodes=1,policy=bind" for name in ("ram", "plugram")
+    ]
+
+
 def test_kvm_runs_the_hosts_own_processor() -> None:
     gone, new = changes(with_guest(accel="kvm"))
     assert gone == ["tcg,tb-size=256", "max"]

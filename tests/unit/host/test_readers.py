@@ -187,13 +187,13 @@ def test_this_process_uses_processor_time_that_only_grows() -> None:
 
 def test_anonymous_memory_is_the_anonymous_part_of_the_process(process: Path) -> None:
     (process / "proc/meminfo").write_text("MemTotal: 1 kB\n")
-    rows = list(RamReader(PID, "anonymous", MEMORY_BYTES, process).read())
+    rows = list(RamReader(PID, "anonymous", [MEMORY_BYTES], process).read())
     assert rows == [("ram", "resident_bytes", 82944.0 * KIB), ("ram", "swapped_bytes", 4.0 * MIB)]
 
 
 def test_the_memfd_is_found_by_its_size_and_its_blocks_are_the_residency(memfd: tuple[int, mmap.mmap]) -> None:
     _, memory = memfd
-    reader = RamReader(os.getpid(), "memfd", MEMORY_BYTES)
+    reader = RamReader(os.getpid(), "memfd", [MEMORY_BYTES])
     assert sum(reader.now()) == 0
     memory[: 2 * MIB] = b"x" * (2 * MIB)
     assert sum(reader.now()) == 2 * MIB
@@ -201,14 +201,31 @@ def test_the_memfd_is_found_by_its_size_and_its_blocks_are_the_residency(memfd: 
 
 def test_a_memfd_of_another_size_is_not_taken_for_the_ram(memfd: tuple[int, mmap.mmap]) -> None:
     with pytest.raises(FileNotFoundError, match=f"no memfd or file of {MEMORY_BYTES + 4096} bytes"):
-        RamReader(os.getpid(), "memfd", MEMORY_BYTES + 4096)
+        RamReader(os.getpid(), "memfd", [MEMORY_BYTES + 4096])
+
+
+def test_ram_in_two_files_of_one_size_is_counted_once_each(memfd: tuple[int, mmap.mmap]) -> None:
+    first, memory = memfd
+    again = os.dup(first)
+    second = os.memfd_create("memory-backend-memfd")
+    try:
+        os.ftruncate(second, MEMORY_BYTES)
+        reader = RamReader(os.getpid(), "memfd", [MEMORY_BYTES, MEMORY_BYTES])
+        memory[: 2 * MIB] = b"x" * (2 * MIB)
+        os.pwrite(second, b"x" * MIB, 0)
+        assert sum(reader.now()) == 3 * MIB
+        with pytest.raises(FileNotFoundError):
+            RamReader(os.getpid(), "memfd", [MEMORY_BYTES] * 3)
+    finally:
+        os.close(second)
+        os.close(again)
 
 
 def test_a_plain_file_of_the_right_size_is_not_taken_for_the_ram(tmp_path: Path) -> None:
     with (tmp_path / "memfd").open("wb") as file:
         file.truncate(MEMORY_BYTES + 8192)
         with pytest.raises(FileNotFoundError):
-            RamReader(os.getpid(), "memfd", MEMORY_BYTES + 8192)
+            RamReader(os.getpid(), "memfd", [MEMORY_BYTES + 8192])
 
 
 @pytest.fixture
@@ -233,7 +250,7 @@ def test_blocks_are_resident_unless_the_host_may_have_swapped_them(
     ram_tree: Path, backing: str, swap_free_kib: int, resident: int
 ) -> None:
     write(ram_tree, "proc/meminfo", f"SwapTotal: 4096 kB\nSwapFree: {swap_free_kib} kB\n")
-    assert RamReader(PID, backing, MEMORY_BYTES, ram_tree).now() == (resident, MEMORY_BYTES - resident)
+    assert RamReader(PID, backing, [MEMORY_BYTES], ram_tree).now() == (resident, MEMORY_BYTES - resident)
 
 
 def test_smaps_rollup_is_in_bytes_without_its_first_line(tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ def test_a_discard_of_a_memory_backend_carries_its_object_name() -> None:
     assert parse_line(line) == Discard(2 * MIB, failed=False, wall_s=2.5)
 
 
+def test_memory_to_be_plugged_is_discarded_before_it_has_a_name() -> None:
+    line = "28611@1.5:ram_block_discard_range @0x7f398fffe000 + 0x28000000: madvise: 1 fallocate: 1 ret: 0"
+    assert parse_line(line) == Discard(640 * MIB, failed=False, wall_s=1.5)
+
+
 def test_a_traced_discard_with_an_error_is_a_failed_one() -> None:
     line = SEEN.replace("ret: 0", "ret: -22")
     assert parse_line(line) == Discard(4 * MIB, failed=True, wall_s=1795423049.305373)
