@@ -15,10 +15,13 @@ NOTHING = "–"
 GROUPS = (
     ("Memory on the host", ("residual_bytes", "returned_share", "returned_bytes", "resident_peak_bytes",
                             "footprint_byte_s", "footprint_guest_share", "held_free_bytes", "stuck_free_bytes",
-                            "below_order_growth_bytes", "held_unexplained_bytes", "filled_resident_bytes",
-                            "working_resident_bytes")),
+                            "below_order_growth_bytes", "percpu_growth_bytes", "held_unexplained_bytes",
+                            "filled_resident_bytes",
+                            "working_resident_bytes", "idle_resident_bytes", "idle_returned_bytes",
+                            "busy_resident_bytes", "again_resident_bytes", "after_resident_bytes")),
     ("Time until it came back", ("t50_s", "t90_s", "t99_s")),
-    ("Throughput", ("faults_per_s",)),
+    ("Throughput", ("faults_per_s", "busy_ops_per_s", "again_ops_per_s", "busy_p99_s", "again_p99_s", "busy_job_s",
+                    "again_job_s", "slowdown_share")),
     ("A page, by the state it was in", (
         *(f"{state}_{what}" for what in ("s_per_gib", "p50_s", "p99_s", "p999_s") for state in STATES),
         "break_even_s", "break_even_swap_share")),

@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.commands.running import How
 from bench.controller.bundle import build_bundle
 from bench.controller.image import build_image
 from bench.controller.plan import Options
+from bench.controller.programs import Found
 from bench.controller.store import RunFolder
 
 PLAN = """\
@@ -66,7 +67,7 @@ class Here:
 
 # Nothing in them changes while tests run, so one look at the sources is enough.
 build_bundle_once = functools.lru_cache(build_bundle)
-build_image_once = functools.lru_cache(build_image)
+build_plain_once = functools.lru_cache(build_image)
 
 
 def quicken(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
@@ -81,6 +82,11 @@ def quick_page(folder: Path) -> Path:
     """In place of the page, which takes seconds to draw."""
     (folder / "report.html").write_text("page")
     return folder / "report.html"
+
+
+def build_image_once(cache: Path, programs: Mapping[str, Found]) -> Path:
+    """The image without programs is the same for all tests."""
+    return build_image(cache, programs) if programs else build_plain_once(cache)
 
 
 def ctrl_c(*moments: Callable[[], object]) -> threading.Thread:

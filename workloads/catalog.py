@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from workloads.application import APPLICATION
 from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
 from workloads.integrity import INTEGRITY
 from workloads.refault import REFAULT
 from workloads.shape import Workload
 
-WORKLOADS: dict[str, Workload] = {workload.name: workload for workload in (CYCLE, FAULTS, INTEGRITY, REFAULT)}
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload for workload in (APPLICATION, CYCLE, FAULTS, INTEGRITY, REFAULT)
+}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from workloads.memtouch import Region, Verified
     from workloads.policy import Loop
+    from workloads.programs import Programs
 
     Operation = Callable[..., dict[str, Any]]
 
@@ -27,6 +28,7 @@ class Operations:
         self._root = root
         self._regions: dict[str, Region] = {}
         self._loop: Loop | None = None
+        self._programs: Programs | None = None
 
     def table(self) -> dict[str, Operation]:
         """Every operation by the name that the host calls it by."""
@@ -46,6 +48,12 @@ class Operations:
             "corrupt": self.corrupt,
             "locate": self.locate,
             "dmesg": self.dmesg,
+            "program_start": self._program("start"),
+            "program_run": self._program("run"),
+            "program_stop": self._program("stop"),
+            "program_data": self.program_data,
+            "program_ask": self.program_ask,
+            "program_remove": self.program_remove,
         }
 
     def clock(self) -> dict[str, Any]:
@@ -132,6 +140,7 @@ class Operations:
             "buddy_free_bytes": buddy,
             "below_order_bytes": None if order is None else sum(buddy[:order]),
             "zones": usage.zones(self._root),
+            "percpu_bytes": usage.percpu_bytes(self._root),
             "cpu_busy_ns": usage.cpu_busy_ns(self._root),
             "kworker_ns": usage.threads_ns("kworker", self._root),
         }
@@ -213,6 +222,37 @@ class Operations:
     def dmesg(self) -> dict[str, Any]:
         """The kernel's messages as one text."""
         return {"text": guestos.kernel_log(f"{self._root}/dev/kmsg")}
+
+    def _program(self, what: str) -> Operation:
+        """An operation of workloads.programs.Programs, which is made at its first use."""
+
+        def operation(**args: Any) -> dict[str, Any]:
+            from workloads.programs import Programs
+
+            if self._programs is None:
+                self._programs = Programs()
+            done: dict[str, Any] = getattr(self._programs, what)(**args)
+            return done
+
+        return operation
+
+    def program_data(self, path: str, bytes: int) -> dict[str, Any]:  # noqa: A002
+        """A file of text-like data."""
+        from workloads.programs import write_data
+
+        return write_data(path, bytes)
+
+    def program_ask(self, path: str, requests: list[str], deadline_s: float) -> dict[str, Any]:
+        """Lines to a server behind a unix socket, and its answers."""
+        from workloads.programs import ask_socket
+
+        return ask_socket(path, requests, deadline_s)
+
+    def program_remove(self, paths: list[str]) -> dict[str, Any]:
+        """Removes files."""
+        from workloads.programs import remove
+
+        return remove(paths)
 
     def _region(self, name: str) -> Region:
         if name not in self._regions:

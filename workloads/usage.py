@@ -28,6 +28,17 @@ def zones(root: str = "/", page_bytes: int = 0) -> list[dict[str, Any]]:
     return [zone for zone in found if zone.pop("managed")]
 
 
+def percpu_bytes(root: str = "/", page_bytes: int = 0) -> int | None:
+    """Free pages that lie in the lists of single CPUs, in front of the page allocator's own (mm/page_alloc.c).
+
+    They are in no block that is reported, whatever its size. None where /proc/zoneinfo does not show them.
+    """
+    page = page_bytes or os.sysconf("SC_PAGE_SIZE")
+    lines = (guestos.read_text(f"{root}/proc/zoneinfo") or "").splitlines()
+    counts = [int(words[1]) for words in map(str.split, lines) if words[:1] == ["count:"]]
+    return sum(counts) * page if counts else None
+
+
 def cpu_busy_ns(root: str = "/") -> int | None:
     """Time in which the guest's CPUs were neither idle nor waiting, since its boot, in steps of a tick (proc(5))."""
     words = (guestos.read_text(f"{root}/proc/stat") or "").splitlines()[:1]

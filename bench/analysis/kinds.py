@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis import giving, values, values_cost, values_price
+from bench.analysis import giving, values, values_application, values_cost, values_price
 from bench.analysis.values import Boot, How
 
 
@@ -24,6 +24,7 @@ class Kind:
 
 COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON}
 KINDS: dict[str, Kind] = {
+    "application": Kind(("busy", "free", "settle", "again"), ("free", "settle"), values_application.APPLICATION),
     "cycle": Kind(
         ("touch", "hold", "verify", "free", "settle", "retouch"),
         ("free", "settle"),

@@ -59,6 +59,14 @@ def _round_trips(it: Iteration) -> Curve:
     return found
 
 
+def _percpu_growth(it: Iteration) -> float:
+    return it.result("snapshot", "percpu_bytes") - it.result("snapshot-before", "percpu_bytes")
+
+
+def _unexplained(it: Iteration) -> float:
+    return it.result("free", "bytes") - returned(it) - _below_order_growth(it) - _percpu_growth(it)
+
+
 def _below_order_growth(it: Iteration) -> float:
     return below_order(it) - below_order(it, "snapshot-before")
 
@@ -72,6 +80,7 @@ PRICE: dict[str, How] = {
     "qemu_main_cpu_s": _main_cpu,
     "qmp_round_trip_p50_s": lambda it: statistics.median(float(value) for value in _round_trips(it).v),
     "qmp_round_trip_max_s": lambda it: float(_round_trips(it).v.max()),
-    "held_unexplained_bytes": lambda it: it.result("free", "bytes") - returned(it) - _below_order_growth(it),
+    "percpu_growth_bytes": _percpu_growth,
+    "held_unexplained_bytes": _unexplained,
     "below_order_growth_bytes": _below_order_growth,
 }

@@ -188,6 +188,7 @@ def _run_facts(
         "quiet": to_json(plan.quiet),
         "image": cargo.image.name,
         "bundle": cargo.bundle.name,
+        "programs": to_json(cargo.programs),
         "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
         "command": sys.argv,

@@ -12,9 +12,12 @@ from bench.commands.labs import Labs, all_failed, owner, parted, raise_wrong_use
 from bench.controller.cargo import build_cargo
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab, paths_of
-from bench.controller.plan import Options, Plan, PlanFile, arm_error, check_cpus, check_memory, resolve
+from bench.controller.plan import Options, Plan, PlanFile, arm_error, check_cpus, check_memory, plan_error, resolve
+from bench.controller.programs import NoProgramError
 from bench.controller.schedule import schedule
+from bench.controller.yamlfile import KeyPath
 from bench.errors import BenchError, InputError, LabError, MissingError
+from bench.host import package_names
 from bench.wire.cache import cache_folder
 from bench.wire.codec import to_json
 from bench.wire.holder import held_by, taken_from
@@ -75,7 +78,21 @@ class Survey:
 def cargo_of(plan: Plan | None, hosts: Sequence[Host]) -> Cargo:
     """Bundle, image, and what hosts and arms name as `push:` files."""
     say("building the guest image and the host bundle")
-    return build_cargo(cache_folder(), [*hosts, *(plan.arms if plan else ())])
+    if plan is None:
+        return build_cargo(cache_folder(), hosts)
+    try:
+        return build_cargo(cache_folder(), [*hosts, *plan.arms], plan.programs)
+    except NoProgramError as missing:
+        place: KeyPath = ("programs", plan.programs.index(missing.program))
+        raise plan_error(plan, place, f"{missing}{_mending(missing.program.path)}") from missing
+
+
+def _mending(program: str) -> str:
+    """How a program is had on this machine, where that is known."""
+    kind, need = package_names.family(), package_names.PROGRAMS.get(program)
+    if not need or not kind:
+        return "; install it, or name its path"
+    return f"; run: sudo {package_names.MANAGERS[kind]} install {' '.join(package_names.names([need], kind))}"
 
 
 def survey(labs: Labs, cargo: Cargo, question: Question, hosts: Sequence[Host], *, wait: bool) -> Survey:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from bench.controller.bundle import build_bundle
 from bench.controller.image import build_image
 from bench.controller.lab import Cargo
+from bench.controller.programs import Program, digests, find
 from bench.controller.quantities import pushed
 from bench.errors import InputError
 from bench.host.initrd import modules_archive
@@ -26,8 +27,10 @@ class Named(Protocol):
     def modules(self) -> str: ...
 
 
-def build_cargo(cache: Path, named: Iterable[Named] = ()) -> Cargo:
+def build_cargo(cache: Path, named: Iterable[Named] = (), programs: Sequence[Program] = ()) -> Cargo:
     """Builds what is not in `cache` yet; kernels are named by their content there, modules packed as guests load them.
+
+    programs: carried in the guest image; NoProgramError is raised for one that is not here.
 
     Raises InputError for a file that is no longer there or holds no modules.
     """
@@ -37,7 +40,8 @@ def build_cargo(cache: Path, named: Iterable[Named] = ()) -> Cargo:
             here = pushed(text)
             if here is not None and text not in files:
                 files[text] = _kept(cache, kind, here)
-    return Cargo(build_bundle(cache), build_image(cache), files)
+    found = find(programs)
+    return Cargo(build_bundle(cache), build_image(cache, found), files, digests(found))
 
 
 def _kept(cache: Path, kind: str, here: Path) -> Path:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 
 _LOAD, _DYNAMIC, _INTERP = 1, 2, 3
-_DT_STRTAB, _DT_SONAME = 5, 14
+_DT_NEEDED, _DT_STRTAB, _DT_SONAME, _DT_RPATH, _DT_RUNPATH = 1, 5, 14, 15, 29
 
 # (type, offset in the file, address in memory, bytes in the file)
 Segment = tuple[int, int, int, int]
@@ -36,11 +36,36 @@ def loader(data: bytes) -> str:
 
 def soname(data: bytes) -> str:
     """The name by which other files ask for this library; "" when it has none."""
-    entries = dict(_dynamic(data))
-    if _DT_SONAME not in entries:
-        return ""
-    start = _offset(data, entries[_DT_STRTAB]) + entries[_DT_SONAME]
-    return data[start : data.index(b"\0", start)].decode()
+    return next(iter(_strings(data, _DT_SONAME)), "")
+
+
+def needed(data: bytes) -> list[str]:
+    """The names of the libraries that this file asks for; [] for one that is linked statically."""
+    return _strings(data, _DT_NEEDED)
+
+
+def search_path(data: bytes) -> list[str]:
+    """Folders in which this file wants its libraries to be looked for first; $ORIGIN is that of the file itself."""
+    paths = _strings(data, _DT_RUNPATH) or _strings(data, _DT_RPATH)
+    return [folder for path in paths for folder in path.split(":") if folder]
+
+
+def machine(data: bytes) -> int:
+    """e_machine: the architecture that it is for. Raises ValueError for what is no such ELF file."""
+    if not is_elf(data):
+        raise ValueError("no ELF file of 64 bit, little endian")
+    (number,) = struct.unpack_from("<H", data, 18)
+    return int(number)
+
+
+def _strings(data: bytes, kind: int) -> list[str]:
+    """The texts of all dynamic entries of one kind."""
+    entries = list(_dynamic(data))
+    table = dict(entries).get(_DT_STRTAB)
+    if table is None:
+        return []
+    starts = [_offset(data, table) + value for key, value in entries if key == kind]
+    return [data[start : data.index(b"\0", start)].decode() for start in starts]
 
 
 def _segments(data: bytes) -> Iterator[Segment]:

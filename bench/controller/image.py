@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.controller import elf, interpreter
+from bench.controller.programs import Found
 from bench.errors import LabError, MissingError
 from bench.wire import cpio
 
@@ -43,14 +44,16 @@ class Part:
     level: int | None = None
 
 
-def build_image(cache: Path) -> Path:
+def build_image(cache: Path, programs: Mapping[str, Found] | None = None) -> Path:
     """The image for the running interpreter: a file in `cache`, named by the hash of all that goes into it.
+
+    programs: what else is carried, by its name in /usr/bin.
 
     Built when it is not there yet. The same inputs give the same bytes, wherever they lie. Raises MissingError when the
     compiled parts of `workloads` are missing, LabError when this interpreter cannot be carried into a guest.
     """
     found = json.loads(_interpret("list", *_folders()))
-    parts = image_parts(found)
+    parts = _with_programs(image_parts(found), programs or {}, _library_folder(found))
     path = cache / f"guest-{_key(parts)}.cpio"
     if not path.exists():
         cpio.write_atomically(path, cpio.archive([*_frame(found), *_copied(parts), *_compiled(parts)]))
@@ -76,6 +79,25 @@ def image_parts(found: Mapping[str, Any]) -> list[Part]:
         if file not in extensions and elf.is_elf(data):
             parts.add(Part(f"{folder}/{elf.soname(data) or Path(file).name}", file))
     return sorted(parts, key=lambda part: part.place)
+
+
+def _with_programs(parts: list[Part], programs: Mapping[str, Found], folder: str) -> list[Part]:
+    """The parts of the interpreter, and those of the programs; they share the libraries that both need.
+
+    Raises LabError where they need different files of one name.
+    """
+    by_place = {part.place: part for part in parts}
+    for name, program in programs.items():
+        wanted = {f"usr/bin/{name}": program.file}
+        wanted |= {f"{folder}/{library}": file for library, file in program.libraries.items()}
+        for place, file in wanted.items():
+            there = by_place.setdefault(place, Part(place, str(file)))
+            if Path(there.source).resolve() != file.resolve():
+                reason = (
+                    f"program {name} cannot be carried: it needs {file}, and the guest has {there.source} as {place}"
+                )
+                raise LabError("controller", reason)
+    return sorted(by_place.values(), key=lambda part: part.place)
 
 
 def _python(found: Mapping[str, Any]) -> str:

@@ -27,11 +27,14 @@ WANTED = (
     "workloads.agent",
     "workloads.memtouch",
     "workloads.policy",
+    "workloads.programs",
     "workloads._libc",
     "encodings.ascii",
     "encodings.latin_1",
     "encodings.utf_8",
     "json",
+    "resource",
+    "socket",
     "traceback",
 )
 

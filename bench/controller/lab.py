@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,14 @@ Say = Callable[[str], None]
 class Cargo:
     """What every host gets: the host side, the guest image, and the kernels that are named as `push:` files.
 
-    named: from the name as written ("push:./bzImage") to the file here that is carried.
+    named: from the name as written ("push:./bzImage") to the file here that is carried. programs: those in the image,
+    with path and sha256 here.
     """
 
     bundle: Path
     image: Path
     named: Mapping[str, Path]
+    programs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Path, ...]:

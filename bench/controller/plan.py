@@ -22,6 +22,7 @@ from bench.controller.interests import Interest
 from bench.controller.inventory import Host
 from bench.controller.overlay import from_option, overlay
 from bench.controller.planfile import SAME, GuestShape, Plan, build, spelled_out, without_variants
+from bench.controller.programs import program_entry
 from bench.controller.yamlfile import Document, KeyPath, Place, Problem, parse, raise_problems, read, valid_names
 from bench.errors import InputError
 from bench.wire.job import Arm
@@ -189,6 +190,7 @@ def dump_plan(plan: Plan) -> str:
     }
     content["arms"] = [_with_against(arm_entry(arm), plan.against.get(arm.name)) for arm in plan.arms]
     content["workloads"] = [cell_entry(cell) for cell in plan.cells]
+    content["programs"] = [program_entry(program) for program in plan.programs]
     content["pareto"] = [list(pair) for pair in plan.pareto]
     content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

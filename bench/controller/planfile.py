@@ -12,6 +12,7 @@ from bench.controller.arms import read_against, read_arms
 from bench.controller.cells import SMALLEST_GUEST_BYTES, Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
 from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
+from bench.controller.programs import Program, read_programs
 from bench.controller.quantities import Name
 from bench.controller.yamlfile import Document, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
@@ -60,6 +61,9 @@ class PlanModel(Strict):
     metrics: dict[str, Any] = Field(
         min_length=1, description="a mapping from metric to margin, as in {residual_bytes: {margin: 5%}}"
     )
+    programs: list[Any] = Field(
+        default=[], description="a list of programs of this machine that guests get, as in [xz]"
+    )
     pareto: list[Any] = Field(
         default=[], description="a list of pairs of metrics, as in [[residual_bytes, qemu_cpu_s]]"
     )
@@ -107,6 +111,7 @@ class Plan:
     quiet: Quiet = QUIET
     against: dict[str, str] = field(default_factory=dict)
     pareto: tuple[tuple[str, str], ...] = ()
+    programs: tuple[Program, ...] = ()
     qmp_hz: float = 0.0
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
@@ -144,6 +149,10 @@ def spelled_out(document: Document) -> Document:
     return Document(value, places, document.problems)
 
 
+# Keys that are read by themselves, each by its own reader.
+_PARTS = {"metrics": read_metrics, "tune": read_tune, "pareto": read_pareto, "programs": read_programs}
+
+
 def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     """The plan in a document without regard to its variants, or None, and everything that is wrong with it."""
     document = spelled_out(document)
@@ -153,10 +162,8 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         return None, problems
     arms, wrong_arms = read_arms(document)
     cells, wrong_cells = read_cells(document)
-    metrics, wrong_metrics = read_metrics(document)
-    tune, wrong_tune = read_tune(document)
-    pareto, wrong_pareto = read_pareto(document)
-    problems += [*wrong_arms, *wrong_cells, *wrong_metrics, *wrong_tune, *wrong_pareto]
+    parts: dict[str, tuple[Any, list[Problem]]] = {name: read(document) for name, read in _PARTS.items()}
+    problems += [*wrong_arms, *wrong_cells, *(problem for _, wrong in parts.values() for problem in wrong)]
     against: dict[str, str] = {}
     if not wrong_arms and arms:
         problems += _reference(document, arms)
@@ -172,15 +179,13 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     same = {name: getattr(model, name) for name in SAME}
     return Plan(
         **same,
+        **{name: value for name, (value, _) in parts.items()},
         reference=model.reference or arms[0].name,
         arms=arms,
         cells=tuple(cell for cell in cells if not cell.skip),
         guest=GuestShape(model.guest.memory, model.guest.vcpus, model.guest.machine),
-        metrics=metrics,
-        tune=tune,
         quiet=quiet_of(model.quiet),
         against=against,
-        pareto=pareto,
         document=document,
     ), []
 

@@ -11,7 +11,9 @@ from pathlib import Path
 CONTROLLER = ("venv", "cc", "headers")
 HOST = ("qemu", "kernel-download", "kernel-unpack")
 # Beyond those, for this project's own tests: an SSH server to talk to, and hosts that are network namespaces.
-TESTS = ("sshd", "ssh-client", "ip", "unshare")
+TESTS = ("sshd", "ssh-client", "ip", "unshare", "redis-tools", "xz")
+# Programs that shipped plans carry into guests -> the need that brings them.
+PROGRAMS = {"redis-check-rdb": "redis-tools", "redis-benchmark": "redis-tools", "xz": "xz"}
 
 _DEBIAN: Mapping[str, tuple[str, ...]] = {
     "venv": ("python{python}-venv",),
@@ -26,6 +28,9 @@ _DEBIAN: Mapping[str, tuple[str, ...]] = {
     "ssh-client": ("openssh-client",),
     "ip": ("iproute2",),
     "unshare": ("util-linux",),
+    # The server's own binary is among them, under another of its names: no daemon is installed.
+    "redis-tools": ("redis-tools",),
+    "xz": ("xz-utils",),
 }
 _FEDORA: Mapping[str, tuple[str, ...]] = {
     "venv": ("python{python}",),  # its standard library is whole
@@ -40,6 +45,8 @@ _FEDORA: Mapping[str, tuple[str, ...]] = {
     "ssh-client": ("openssh-clients",),
     "ip": ("iproute",),
     "unshare": ("util-linux",),
+    "redis-tools": ("redis",),
+    "xz": ("xz",),
 }
 # Family of distributions -> need -> package names. Kernels are downloaded and unpacked, never installed.
 NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -84,6 +84,8 @@ PROBES: Mapping[str, Callable[[], bool]] = {
     "ssh-client": has_programs("ssh-keygen", "ssh-keyscan"),
     "ip": has_programs("ip"),
     "unshare": has_programs("unshare", "nsenter"),
+    "redis-tools": has_programs("redis-check-rdb", "redis-benchmark"),
+    "xz": has_programs("xz"),
 }
 
 

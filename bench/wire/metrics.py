@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from functools import cache
 
-from bench.wire import metrics_cost, metrics_cycle, metrics_give, metrics_price
+from bench.wire import metrics_application, metrics_cost, metrics_cycle, metrics_give, metrics_price
 from bench.wire.metric import Metric
 
 __all__ = ["METRICS", "Metric", "metrics_of"]
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (*metrics_cycle.TABLE, *metrics_price.TABLE, *metrics_cost.TABLE, *metrics_give.TABLE)
-}
+_TABLES = (
+    metrics_cycle.TABLE,
+    metrics_price.TABLE,
+    metrics_cost.TABLE,
+    metrics_application.TABLE,
+    metrics_give.TABLE,
+)
+METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 
 
 @cache

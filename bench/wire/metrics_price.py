@@ -81,13 +81,23 @@ TABLE = (
         time_like=True,
     ),
     Metric(
+        "percpu_growth_bytes",
+        "Freed into lists of single CPUs",
+        "byte",
+        "none",
+        "difference",
+        "growth of the guest's free memory in per-CPU page lists between the snapshots before the free and after the "
+        "settle phase: it is in no block that could be reported",
+        resolution=MIB,
+    ),
+    Metric(
         "held_unexplained_bytes",
         "Held by the host, and in blocks large enough",
         "byte",
         "none",
         "difference",
-        "held_free_bytes minus below_order_growth_bytes: what the host holds of the freed memory although its blocks "
-        "are large enough to be reported",
+        "held_free_bytes minus below_order_growth_bytes and percpu_growth_bytes: what the host holds of the freed "
+        "memory although its blocks are large enough to be reported",
         resolution=MIB,
     ),
 )

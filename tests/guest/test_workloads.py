@@ -9,6 +9,10 @@ import pytest
 from guestlab import Lab, phases_of
 
 from bench.controller.arms import ARMS
+from bench.controller.image import build_image
+from bench.controller.plan import load_plan, resolve
+from bench.controller.programs import find
+from bench.wire.cache import cache_folder
 from bench.wire.job import POLICIES, Arm, Policy
 from bench.wire.units import MIB
 
@@ -22,6 +26,13 @@ ROOMY = 640 * MIB
 def line_of(lab: Lab, workload: str, arm: Arm, **changes: Any) -> dict[str, Any]:
     job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload)
     return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(4.5)
+
+
+@pytest.fixture(scope="module")
+def programs(lab: Lab) -> Lab:
+    """The same host, with the programs of plan `application` in the guest's image."""
+    wanted = resolve(load_plan("application"), "tcg").programs
+    return replace(lab, paths=replace(lab.paths, image=str(build_image(cache_folder(), find(wanted)))))
 
 
 def answer(line: dict[str, Any], phase: str) -> dict[str, Any]:
@@ -81,6 +92,22 @@ def test_a_loop_in_the_guest_acts_and_says_what_it_cost_or_what_the_kernel_lacks
     assert done["count"] >= 2
     assert all(action["ns"] > 0 for action in done["actions"])
     assert line["values"]["policy_cpu_s"][0] > 0
+
+
+@pytest.mark.parametrize(("job", "size"), [("kv", {"values": 8000, "requests": 2000}), ("archive", {"data": 24 * MIB})])
+def test_a_real_program_works_and_is_measured_busy_idle_and_busy_again(
+    programs: Lab, job: str, size: dict[str, Any]
+) -> None:
+    line = line_of(programs, "application", REPORTING, job=job, **size)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    values = line["values"]
+    assert values["busy_job_s"][0] > 0 < values["again_job_s"][0]
+    assert values["after_resident_bytes"][0] < values["busy_resident_bytes"][0] - 10 * MIB
+    if job == "kv":
+        assert 0 < values["busy_p99_s"][0] < 1
+        assert values["busy_ops_per_s"][0] > 100
+    else:
+        assert values["busy_ops_per_s"] == [None]
 
 
 def test_a_locked_qemu_is_a_control_that_is_understood(lab: Lab) -> None:

@@ -35,7 +35,12 @@ def phase(name: str, start_s: float, end_s: float, iteration: int = 0, **more: A
 
 def used(stuck_mib: int, busy_ns: int, worker_ns: int) -> dict[str, int]:
     """A snapshot's answer."""
-    return {"below_order_bytes": stuck_mib * MIB, "cpu_busy_ns": busy_ns, "kworker_ns": worker_ns}
+    return {
+        "below_order_bytes": stuck_mib * MIB,
+        "cpu_busy_ns": busy_ns,
+        "kworker_ns": worker_ns,
+        "percpu_bytes": stuck_mib // 2 * MIB,
+    }
 
 
 def iteration_phases(index: int, origin_s: float, warmup: bool = False) -> list[dict[str, Any]]:

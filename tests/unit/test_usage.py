@@ -19,6 +19,12 @@ ZONEINFO = """Node 0, zone      DMA
         spanned  4095
         present  3998
         managed  3840
+  pagesets
+    cpu: 0
+              count:    11
+              high:     13
+    cpu: 1
+              count:    2
 Node 0, zone   Normal
   pages free     0
         min      0
@@ -39,6 +45,11 @@ def test_zones_with_memory_have_their_free_pages_and_low_watermark(tmp_path: Pat
     root = tree(tmp_path, proc__zoneinfo=ZONEINFO)
     assert usage.zones(root, 4096) == [{"name": "DMA", "free_bytes": 3840 * 4096, "low_bytes": 221 * 4096}]
     assert usage.zones(str(tmp_path / "none")) == []
+
+
+def test_pages_in_lists_of_single_cpus_are_counted(tmp_path: Path) -> None:
+    assert usage.percpu_bytes(tree(tmp_path, proc__zoneinfo=ZONEINFO), 4096) == 13 * 4096
+    assert usage.percpu_bytes(str(tmp_path / "none")) is None
 
 
 def test_busy_time_leaves_out_idle_and_waiting(tmp_path: Path) -> None:

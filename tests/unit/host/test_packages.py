@@ -170,8 +170,8 @@ def test_a_compiler_without_the_c_librarys_headers_is_no_compiler(
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("debian", "openssh-server openssh-client iproute2 util-linux"),
-        ("fedora", "openssh-server openssh-clients iproute util-linux"),
+        ("debian", "openssh-server openssh-client iproute2 util-linux redis-tools xz-utils"),
+        ("fedora", "openssh-server openssh-clients iproute util-linux redis xz"),
     ],
 )
 def test_what_the_tests_need_has_a_name_in_both_families(kind: str, expected: str) -> None:
