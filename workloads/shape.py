@@ -82,12 +82,18 @@ def wrong_settling(params: Params) -> list[tuple[str, str]]:
     return found
 
 
+def no_disk(_params: Params, _guest_memory_bytes: int) -> int:
+    """Of a workload that reads no disk."""
+    return 0
+
+
 @dataclass(frozen=True)
 class Workload:
     """script(params, around): the phases of one boot, in order.
 
     memory_needed(params, guest_memory_bytes): what has to fit into the guest at once, as (label, bytes) parts.
     check(params): (parameter, what is wrong) for values that do not go together.
+    disk(params, guest_memory_bytes): size of the scratch disk that the guest gets, in whole MiB; 0 for none.
     """
 
     name: str
@@ -96,6 +102,7 @@ class Workload:
     script: Callable[[Params, Around], list[PhaseDict]]
     memory_needed: Callable[[Params, int], tuple[tuple[str, int], ...]]
     check: Callable[[Params], list[tuple[str, str]]]
+    disk: Callable[[Params, int], int] = no_disk
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter at its default."""

@@ -39,7 +39,7 @@ class _Speed:
 
 _SPEED = {"kvm": _Speed(2.0, 0.6, 0.05, 20.0), "tcg": _Speed(4.5, 9.0, 0.1, 12.0)}
 # What an op costs against a touch of the same memory: the others find the pages mapped.
-_MEMORY_OPS = {"touch": 1.0, "verify": 0.1, "release": 0.1}
+_MEMORY_OPS = {"touch": 1.0, "verify": 0.1, "release": 0.1, "disk_read": 0.4}
 
 
 def arm_paths(arm: Arm, paths: Paths) -> Paths:
@@ -114,6 +114,7 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         qmp_hz=plan.qmp_hz,
         cgroup=Cgroup() if any(phase.op in NEED_A_CGROUP for phase in phases) else None,
         become=host.become,
+        disk_bytes=workload.disk(cell.params, guest.memory_bytes),
     )
 
 
@@ -134,14 +135,16 @@ def _ready_deadline_s(guest: Guest) -> float:
 
 
 def _sized(phases: Sequence[Phase]) -> list[tuple[Phase, int]]:
-    """Each phase with the bytes that it handles: the size of its region, 0 for what handles no memory."""
+    """Each phase with the bytes that it handles: of its region, or read of the disk; 0 for what handles no memory."""
     sizes: dict[str, int] = {}
     found = []
     for phase in phases:
         region = phase.args.get("region", "")
         if phase.op == "map":
             sizes[region] = phase.args["bytes"]
-        found.append((phase, sizes.get(region, 0) if phase.op in _MEMORY_OPS else 0))
+        args = phase.args
+        size = args["piece_bytes"] * args["count"] * args.get("times", 1) if phase.op == "disk_read" else 0
+        found.append((phase, size or (sizes.get(region, 0) if phase.op in _MEMORY_OPS else 0)))
     return found
 
 

@@ -5,6 +5,9 @@ Every odd flag has its reason beside it. The order is fixed, so that two arms ca
 
 from __future__ import annotations
 
+from typing import Optional
+
+from bench.host.disk import Disk
 from bench.wire.job import Job
 
 AGENT_PORT = "bench.agent"
@@ -14,6 +17,7 @@ DISCARD_EVENT = "ram_block_discard_range"
 PLUG_ID, PLUG_RAM_ID = "plug", "plugram"
 # So that memory which is plugged can be unplugged again: it holds no page of the kernel's own.
 MOVABLE = "memhp_default_state=online_movable"
+DISK_ID = "disk"
 # Mitigations and the like stay as the kernel chose; these only shorten the boot or make a panic visible. The self-tests
 # of the crypto drivers took 0.7 s of an emulated boot (Linux 6.1, initcall_debug).
 BASE_KERNEL_ARGS = ("quiet", "panic=-1", "cryptomgr.notests", "rdinit=/init")
@@ -21,8 +25,9 @@ BASE_KERNEL_ARGS = ("quiet", "panic=-1", "cryptomgr.notests", "rdinit=/init")
 TCG_BUFFER_MIB = 256
 
 
-def qemu_argv(job: Job, folder: str, initrd: str) -> list[str]:
+def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None) -> list[str]:
     """argv of one guest. folder: a private directory (mode 0700) for the sockets `qmp`, `agent` and the file `console`.
+    disk: the scratch disk of a job that has one.
 
     Raises ValueError for a backing that is not in bench.wire.job.BACKINGS.
     """
@@ -36,6 +41,7 @@ def qemu_argv(job: Job, folder: str, initrd: str) -> list[str]:
         *_channels(folder),
         *_balloon(job),
         *_pluggable(job, folder),
+        *(_disk(disk) if disk else []),
         *(["-overcommit", "mem-lock=on"] if job.arm.mem_lock else []),
         # The discard timeline: one line a discard on stderr, with the host's wall-clock time before it.
         *("-trace", DISCARD_EVENT, "-msg", "timestamp=on"),
@@ -111,6 +117,13 @@ def _pluggable(job: Job, folder: str) -> list[str]:
         return []
     device = f"virtio-mem-pci,id={PLUG_ID},memdev={PLUG_RAM_ID},requested-size=0,block-size=2M"
     return ["-object", _memory(job, folder, PLUG_RAM_ID, job.ram_parts[-1]), "-device", device]
+
+
+def _disk(disk: Disk) -> list[str]:
+    # Past the host's page cache: what the guest reads again comes from the disk then, and no second copy is held.
+    direct = "on" if disk.direct else "off"
+    file = f"driver=file,node-name={DISK_ID},filename={_escape(disk.path)},read-only=on,cache.direct={direct}"
+    return ["-blockdev", file, "-device", f"virtio-blk-pci,drive={DISK_ID}"]
 
 
 def _escape(path: str) -> str:

@@ -42,14 +42,14 @@ sys.version_info < (3, 9) and (sys.stdout.write(json.dumps(told) + chr(10)), sys
 names = {"__name__": "fpr_receive"}
 exec(compile(source, "receive.py", "exec"), names)
 sys.exit(names["main"](sys.argv[2:]))""".replace("\n", "; ")
-KINDS = ("fpr-host-*.pyz", "guest-*.cpio", "initrd-*.cpio", "kernel-*", "modules-*")
+KINDS = ("fpr-host-*.pyz", "guest-*.cpio", "initrd-*.cpio", "kernel-*", "modules-*", "disk-*.img")
 KEEP = 3
 RECENT_S = 24 * 3600.0
 LEFTOVER_S = 3600.0
 # Beside the files: an initrd is made of them, and a file system is slow when it is full.
 MARGIN_BYTES = 16 << 20
 CHUNK_BYTES = 1 << 20
-_PREFIX = ".receive-"
+PREFIX = ".receive-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -126,11 +126,11 @@ def cache_path(named: str) -> Path:
 def _converse(stdin: BinaryIO, named: str) -> None:
     wanted, keep = _header(stdin.readline())
     cache = _private(cache_path(named))
-    _remove_leftovers(cache)
+    remove_leftovers(cache)
     missing = [file for file in wanted if not _is_there(cache, file)]
     pruned = prune(cache, keep, time.time())
     needed = sum(file.size for file in missing) + MARGIN_BYTES if missing else 0
-    free = _free_bytes(cache)
+    free = free_bytes(cache)
     if needed > free:
         raise _no_space(needed, cache)
     _say(
@@ -210,7 +210,7 @@ def _sha256(path: Path) -> str:
 
 def _store(stdin: BinaryIO, cache: Path, file: Wanted) -> None:
     """One file from stdin: nobody sees it under its name before it is whole, verified and on the disk."""
-    fd, temporary = tempfile.mkstemp(prefix=_PREFIX, dir=cache)
+    fd, temporary = tempfile.mkstemp(prefix=PREFIX, dir=cache)
     try:
         with os.fdopen(fd, "wb") as out:
             found = _copy(stdin, out, file)
@@ -259,22 +259,23 @@ def _files(cache: Path, kind: str) -> list[tuple[str, float]]:
     return found
 
 
-def _remove_leftovers(cache: Path) -> None:
-    """Temporary files of receivers that were killed."""
-    for name, written in _files(cache, f"{_PREFIX}*"):
+def remove_leftovers(cache: Path) -> None:
+    """Temporary files of processes that were killed while they wrote them."""
+    for name, written in _files(cache, f"{PREFIX}*"):
         if written < time.time() - LEFTOVER_S:
             with contextlib.suppress(FileNotFoundError):
                 (cache / name).unlink()
 
 
-def _free_bytes(cache: Path) -> int:
+def free_bytes(cache: Path) -> int:
+    """What this user may still write there."""
     status = os.statvfs(cache)
     return status.f_bavail * status.f_frsize
 
 
 def _no_space(needed: int, cache: Path, error: OSError | None = None) -> ReceiveError:
     what = error.strerror if error else os.strerror(errno.ENOSPC)
-    return ReceiveError("disk", f"{what}: {_mib(needed)} needed, {_mib(_free_bytes(cache))} free in {cache}")
+    return ReceiveError("disk", f"{what}: {_mib(needed)} needed, {_mib(free_bytes(cache))} free in {cache}")
 
 
 def _mib(size: int) -> str:

@@ -24,6 +24,7 @@ from bench.host import named, oom, receive
 from bench.host.actions import lacking
 from bench.host.boot import FLUSH_S, Boot, Outbox, SamplerError, bring_up
 from bench.host.cgroup import Group, private_group
+from bench.host.disk import DiskError, scratch_disk
 from bench.host.guest import GuestError, GuestUnsupported
 from bench.host.initrd import build_initrd
 from bench.host.placement import PlacementError, Seat, impossible, seat
@@ -71,10 +72,17 @@ async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> boo
     except (OSError, ValueError) as error:
         emit(End("failed", f"the guest image cannot be built: {error}"))
         return False
+    try:
+        # In a thread: it may take a minute, in which the controller may go away.
+        disk = await asyncio.to_thread(scratch_disk, cache, job.disk_bytes, gone.is_set) if job.disk_bytes else None
+    except (OSError, DiskError) as error:
+        emit(End("failed", str(error)))
+        return False
     if not await _may_start(job, emit, gone):
         return False
     with private_folder() as folder, seat(job.placement) as place, private_group(job.cgroup, job.become) as group:
-        return await _run_in(folder, job, initrd, place, group, emit, gone)
+        argv = qemu_argv(job, str(folder), str(initrd), disk)
+        return await _run_in(folder, job, argv, place, group, emit, gone)
 
 
 def _note_use(job: Job, cache: Path) -> None:
@@ -110,13 +118,12 @@ async def _may_start(job: Job, emit: Emit, gone: asyncio.Event) -> bool:
 async def _run_in(
     folder: Path,
     job: Job,
-    initrd: Path,
+    argv: list[str],
     place: Seat,
     group: Union[Group, str],
     emit: Emit,
     gone: asyncio.Event,
 ) -> bool:
-    argv = qemu_argv(job, str(folder), str(initrd))
     outbox = Outbox()
     join = group.join if isinstance(group, Group) else None
     try:

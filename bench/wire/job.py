@@ -158,6 +158,7 @@ class Job:
     qmp_hz: how often a second QEMU's monitor is asked, to see how long it takes; 0 for never.
     cgroup: None where no phase needs one; where it cannot be made, those phases answer {"skipped": reason}. become:
     "sudo" where root may be used for it, "none" where not.
+    disk_bytes: size of the guest's scratch disk (bench.host.disk), in whole MiB; 0 for none.
     """
 
     host: str
@@ -178,6 +179,7 @@ class Job:
     qmp_hz: float = 0.0
     cgroup: Optional[Cgroup] = None
     become: str = "none"
+    disk_bytes: int = 0
 
     @property
     def id(self) -> str:

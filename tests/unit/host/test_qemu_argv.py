@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from jobs import GUEST, IDLE, LOCKED, NONE, PATHS, REPORTING, job
 
+from bench.host.disk import Disk
 from bench.host.qemu import is_arm64, kernel_command_line, qemu_argv
 from bench.wire.job import Arm, Job, Placement
 
@@ -198,6 +199,18 @@ def test_a_comma_in_the_folder_is_doubled_in_every_path() -> None:
         "socket,id=qmp,path=/tmp/a,,b/qmp,server=on,wait=off",
         "file,id=console,path=/tmp/a,,b/console",
         "socket,id=agent,path=/tmp/a,,b/agent,server=on,wait=off",
+    ]
+
+
+@pytest.mark.parametrize(("direct", "word"), [(True, "on"), (False, "off")])
+def test_a_scratch_disk_is_read_only_and_says_whether_the_hosts_page_cache_is_passed_by(
+    direct: bool, word: str
+) -> None:
+    with_disk = qemu_argv(job(), "/tmp/boot", "/cache/initrd.cpio", Disk("/a,b/disk.img", direct))
+    assert [part for part in with_disk if part not in argv(job())] == [
+        "-blockdev",
+        f"driver=file,node-name=disk,filename=/a,,b/disk.img,read-only=on,cache.direct={word}",
+        "virtio-blk-pci,drive=disk",
     ]
 
 
