@@ -1,7 +1,8 @@
 """Loops that make the guest shrink by itself, each with its own CPU time measured and every action recorded.
 
-Each kind is probed before it starts: `Unsupported` says what this kernel lacks. What an action freed is the growth of
-MemFree over it; while other programs run, their share is in it.
+Each kind is probed before it starts: `Unsupported` says what this kernel lacks. What an action freed is what went from
+memory in use: page cache, anonymous and slab pages. MemFree would not do, as pages that are being reported are not
+free meanwhile. While other programs run, their share is in it.
 
 drop-caches: Documentation/admin-guide/sysctl/vm.rst. reclaim: memory.reclaim of the root cgroup (Linux 5.19,
 admin-guide/cgroup-v2.rst). mglru: admin-guide/mm/multigen_lru.rst, "Proactive reclaim". compact: vm.rst,
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Act = Callable[[], None]
+    # What it freed in bytes, None: to be seen in /proc/meminfo.
+    Act = Callable[[], int | None]
 
 _VM = "proc/sys/vm"
 _LRU = "sys/kernel/debug/lru_gen"
@@ -34,6 +36,7 @@ class Loop:
     """One loop in a thread of its own, acting every `period_s` until `stop`."""
 
     def __init__(self, kind: str, act: Act, period_s: float, root: str = "/") -> None:
+        """act: once every period; see Act."""
         self._kind, self._act, self._period_s, self._root = kind, act, period_s, root
         self._kernel_ns = usage.threads_ns("kdamond", root)
         self._stopping = threading.Event()
@@ -46,6 +49,8 @@ class Loop:
         """What it did. bytes: what came free, all actions together; cpu_ns: of the loop's thread and of kdamond."""
         self._stopping.set()
         self._thread.join()
+        if self._kind in _ENDS:
+            _ENDS[self._kind](self._root)
         return {
             "kind": self._kind,
             "actions": self._actions,
@@ -60,16 +65,21 @@ class Loop:
             self._cpu_ns = time.thread_time_ns()
 
     def _once(self) -> dict[str, Any]:
-        before, start = guestos.meminfo(self._root)["MemFree"], time.monotonic_ns()
-        error = ""
+        before, start = _in_use(self._root), time.monotonic_ns()
+        error, told = "", None
         try:
-            self._act()
+            told = self._act()
         except OSError as problem:
             # memory.reclaim says EAGAIN when it found less than was asked for: an action all the same.
             error = f"{type(problem).__name__}: {problem.strerror}"
         end = time.monotonic_ns()
-        freed = guestos.meminfo(self._root)["MemFree"] - before
+        freed = before - _in_use(self._root) if told is None else told
         return {"t_ns": start, "ns": end - start, "bytes": freed, **({"error": error} if error else {})}
+
+
+def _in_use(root: str) -> int:
+    memory = guestos.meminfo(root)
+    return sum(memory.get(name, 0) for name in ("Cached", "Buffers", "AnonPages", "SReclaimable"))
 
 
 def start(kind: str, params: dict[str, Any], root: str = "/") -> Loop:
@@ -90,12 +100,33 @@ def _compact(root: str) -> Act:
     return lambda: guestos.compact(root)
 
 
-def _reclaim(root: str, target_bytes: int = 64 << 20, swappiness: int | None = None) -> Act:
+def _reclaim(root: str, target_bytes: int | None = None, swappiness: int | None = None) -> Act:
+    """Asks for target_bytes (None: a sixteenth of the guest), and for no more than the kernel has as inactive.
+
+    A request beyond that is met from what is in use, and one that cannot be met tries for long (EAGAIN).
+    """
     path = f"{_CGROUP}/memory.reclaim"
     if not _exists(root, path):
         guestos.mount("cgroup2", f"{root.rstrip('/')}/{_CGROUP}")
+    if not _exists(root, path):
+        raise Unsupported("this kernel has no memory.reclaim (Linux 5.19 with CONFIG_MEMCG)")
     more = "" if swappiness is None else f" swappiness={swappiness}"
-    return _writer(root, path, f"{target_bytes}{more}", "memory.reclaim (Linux 5.19 with CONFIG_MEMCG)")
+    target = target_bytes or _sixteenth(root)
+
+    def act() -> int | None:
+        memory = guestos.meminfo(root)
+        inactive = memory["Inactive(file)"] + (memory["Inactive(anon)"] if memory.get("SwapFree") else 0)
+        asked = min(target, inactive)
+        if not asked:
+            return 0
+        _write(root, path, f"{asked}{more}")
+        return None
+
+    return act
+
+
+def _sixteenth(root: str) -> int:
+    return guestos.meminfo(root)["MemTotal"] // 16
 
 
 def _mglru(root: str, generations: int = 2) -> Act:
@@ -108,12 +139,13 @@ def _mglru(root: str, generations: int = 2) -> Act:
     if not _exists(root, _LRU):
         raise Unsupported("this kernel does not show its LRU generations (debugfs lru_gen)")
 
-    def act() -> None:
+    def act() -> int | None:
         for memcg, node, oldest, youngest in lru_generations(_read(root, _LRU)):
             # Age first: what was not used since is then in a generation below the youngest.
             _write(root, _LRU, f"+ {memcg} {node} {youngest} 1 1")
             if youngest + 1 - oldest >= generations:
                 _write(root, _LRU, f"- {memcg} {node} {youngest + 1 - generations} 0")
+        return None
 
     return act
 
@@ -136,14 +168,29 @@ def lru_generations(text: str) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def _damon(root: str, min_age_s: float = 2.0, quota_bytes: int = 128 << 20) -> Act:
-    if not _exists(root, f"{_DAMON}/enabled"):
-        raise Unsupported("this kernel has no DAMON_RECLAIM (CONFIG_DAMON_RECLAIM)")
-    settings = {"min_age": int(min_age_s * 1e6), "quota_sz": quota_bytes, "wmarks_high": 1000, "wmarks_mid": 999}
-    for name, value in {**settings, "wmarks_low": 0, "enabled": "Y"}.items():
+def _damon(root: str, min_age_s: float = 2.0, quota_bytes: int | None = None) -> Act:
+    """quota_bytes: at most so much a second, None: a sixteenth of the guest. The kernel's limit of time is lifted."""
+    counter = f"{_DAMON}/bytes_reclaimed_regions"
+    if not _exists(root, counter):
+        raise Unsupported("this kernel has no DAMON_RECLAIM (CONFIG_DAMON_RECLAIM) that counts what it reclaims")
+    settings: dict[str, Any] = {"min_age": int(min_age_s * 1e6), "quota_sz": quota_bytes or _sixteenth(root)}
+    # At all times, not only when memory is short.
+    always = {"quota_ms": 0, "wmarks_high": 1000, "wmarks_mid": 999, "wmarks_low": 0}
+    for name, value in {**settings, **always, "enabled": "Y"}.items():
         _write(root, f"{_DAMON}/{name}", str(value))
-    # The kernel's own thread acts from here on; an action only looks at what it freed meanwhile.
-    return lambda: None
+    seen = int(_read(root, counter))
+
+    def act() -> int | None:
+        # The kernel's own thread acts; an action only looks at what it freed meanwhile.
+        nonlocal seen
+        before, seen = seen, int(_read(root, counter))
+        return seen - before
+
+    return act
+
+
+def _end_damon(root: str) -> None:
+    _write(root, f"{_DAMON}/enabled", "N")
 
 
 _KINDS: dict[str, Callable[..., Act]] = {
@@ -153,6 +200,8 @@ _KINDS: dict[str, Callable[..., Act]] = {
     "damon": _damon,
     "compact": _compact,
 }
+# What goes on by itself has to be stopped.
+_ENDS: dict[str, Callable[[str], None]] = {"damon": _end_damon}
 
 
 def _writer(root: str, path: str, text: str, what: str) -> Act:

@@ -12,7 +12,6 @@ from bench.controller.quantities import ArmKernel, ArmQemu, ModulesPath, Name, S
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import POLICIES, Arm, Policy
 from bench.wire.named import NAMED, name_of
-from bench.wire.units import MIB
 
 ARMS: dict[str, Arm] = {
     arm.name: arm
@@ -29,20 +28,20 @@ ARMS: dict[str, Arm] = {
 }
 # Parameters of each policy: what it takes, and its range (workloads/policy.py has the defaults).
 _PERIOD = {"period_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2"))}
-_SIZE = Field(64 * MIB, ge=4096, le=1 << 44, description="a size, as in 64M")
+_SIZE = (Size | None, Field(None, ge=4096, le=1 << 44, description="a size, as in 64M"))
 _POLICY_FIELDS: dict[str, dict[str, Any]] = {
     "drop-caches": _PERIOD,
     "compact": _PERIOD,
     "reclaim": {
         **_PERIOD,
-        "target_bytes": (Size, _SIZE),
+        "target_bytes": _SIZE,
         "swappiness": (int | None, Field(None, ge=0, le=200, description="a whole number from 0 to 200, as in 60")),
     },
     "mglru": {**_PERIOD, "generations": (int, Field(2, ge=2, le=4, description="a whole number from 2 to 4, as in 2"))},
     "damon": {
         **_PERIOD,
         "min_age_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2")),
-        "quota_bytes": (Size, _SIZE),
+        "quota_bytes": _SIZE,
     },
 }
 

@@ -50,11 +50,12 @@ def test_a_loop_acts_until_it_is_stopped_and_says_what_it_did(kind: str, file: s
     assert all(set(action) == {"t_ns", "ns", "bytes"} for action in done["actions"])
 
 
-def test_what_was_freed_is_the_growth_of_free_memory(tmp_path: Path) -> None:
+def test_what_was_freed_is_what_went_from_memory_in_use_whatever_is_being_reported(tmp_path: Path) -> None:
     root = tree(tmp_path)
+    (tmp_path / "proc/meminfo").write_text("MemFree: 9 kB\nBuffers: 300 kB\nCached: 50 kB\nAnonPages: 10 kB\n")
 
     def act() -> None:
-        (tmp_path / "proc/meminfo").write_text("MemFree:  300 kB\n")
+        (tmp_path / "proc/meminfo").write_text("MemFree: 1 kB\nBuffers: 100 kB\nCached: 50 kB\nAnonPages: 10 kB\n")
 
     loop = policy.Loop("drop-caches", act, 0.01, root)
     wait_for_actions(loop, 2)
@@ -72,12 +73,26 @@ def test_an_action_that_the_kernel_refuses_is_recorded_and_the_loop_goes_on(tmp_
     assert errors[0] == "BlockingIOError: Resource temporarily unavailable"
 
 
-def test_reclaim_asks_for_so_many_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("params", "memory", "asked"),
+    [
+        ({"target_bytes": 4096, "swappiness": 0}, "Inactive(file): 100 kB", "4096 swappiness=0"),
+        ({"target_bytes": 1 << 20}, "Inactive(file): 100 kB", str(100 << 10)),
+        ({"target_bytes": 1 << 20}, "Inactive(file): 100 kB\nInactive(anon): 50 kB\nSwapFree: 0 kB", str(100 << 10)),
+        ({"target_bytes": 1 << 20}, "Inactive(file): 100 kB\nInactive(anon): 50 kB\nSwapFree: 9 kB", str(150 << 10)),
+        ({}, "Inactive(file): 100 kB\nMemTotal: 640 kB", str(40 << 10)),
+        ({"target_bytes": 4096}, "Inactive(file): 0 kB", ""),
+    ],
+)
+def test_reclaim_asks_for_its_target_and_never_for_more_than_is_inactive(
+    params: dict[str, int], memory: str, asked: str, tmp_path: Path
+) -> None:
     root = tree(tmp_path, "tmp/cgroup/memory.reclaim")
-    loop = policy.start("reclaim", {"period_s": 0.01, "target_bytes": 4096, "swappiness": 0}, root)
+    (tmp_path / "proc/meminfo").write_text(f"{memory}\n")
+    loop = policy.start("reclaim", {"period_s": 0.01, **params}, root)
     wait_for_actions(loop, 1)
-    loop.stop()
-    assert (tmp_path / "tmp/cgroup/memory.reclaim").read_text() == "4096 swappiness=0"
+    assert loop.stop()["bytes"] == 0
+    assert (tmp_path / "tmp/cgroup/memory.reclaim").read_text() == asked
 
 
 @pytest.mark.parametrize(
@@ -88,13 +103,18 @@ def test_a_kernel_without_it_says_what_it_lacks(kind: str, lacks: str, tmp_path:
         policy.start(kind, {}, tree(tmp_path))
 
 
-def test_damon_is_switched_on_with_its_limits(tmp_path: Path) -> None:
-    folder = "sys/module/damon_reclaim/parameters"
-    names = ("enabled", "min_age", "quota_sz", "wmarks_high", "wmarks_mid", "wmarks_low")
-    root = tree(tmp_path, *(f"{folder}/{name}" for name in names))
-    policy.start("damon", {"min_age_s": 1.5, "quota_bytes": 4096}, root).stop()
-    found = {name: (tmp_path / folder / name).read_text() for name in names}
+def test_damon_works_within_its_limits_until_it_is_stopped_and_counts_what_it_reclaimed(tmp_path: Path) -> None:
+    folder = tmp_path / "sys/module/damon_reclaim/parameters"
+    names = ("enabled", "min_age", "quota_sz", "quota_ms", "wmarks_high", "wmarks_mid", "wmarks_low")
+    root = tree(tmp_path, *(f"sys/module/damon_reclaim/parameters/{name}" for name in names))
+    folder.joinpath("bytes_reclaimed_regions").write_text("1000\n")
+    loop = policy.start("damon", {"min_age_s": 1.5, "quota_bytes": 4096, "period_s": 0.01}, root)
+    found = {name: (folder / name).read_text() for name in names}
     assert (found["enabled"], found["min_age"], found["quota_sz"]) == ("Y", "1500000", "4096")
+    folder.joinpath("bytes_reclaimed_regions").write_text("5096\n")
+    wait_for_actions(loop, 2)
+    assert loop.stop()["bytes"] == 4096
+    assert (folder / "enabled").read_text() == "N"
 
 
 def test_the_generations_of_every_lru_are_found() -> None:
