@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workloads.application import APPLICATION
+from workloads.cache import CACHE
 from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
 from workloads.integrity import INTEGRITY
@@ -10,5 +11,5 @@ from workloads.refault import REFAULT
 from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for workload in (APPLICATION, CYCLE, FAULTS, INTEGRITY, REFAULT)
+    workload.name: workload for workload in (APPLICATION, CYCLE, CACHE, FAULTS, INTEGRITY, REFAULT)
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 
 from workloads import guestos, usage
+from workloads.disk import Disk
 
 TYPE_CHECKING = False  # importing typing is slow in an emulated guest
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Operations:
         self._regions: dict[str, Region] = {}
         self._loop: Loop | None = None
         self._programs: Programs | None = None
+        self._disk = Disk(root)
 
     def table(self) -> dict[str, Operation]:
         """Every operation by the name that the host calls it by."""
@@ -54,6 +56,7 @@ class Operations:
             "program_data": self.program_data,
             "program_ask": self.program_ask,
             "program_remove": self.program_remove,
+            **self._disk.table(),
         }
 
     def clock(self) -> dict[str, Any]:
@@ -137,6 +140,8 @@ class Operations:
             "free_bytes": memory.get("MemFree"),
             "available_bytes": memory.get("MemAvailable"),
             "cached_bytes": memory.get("Cached"),
+            # The page cache of block devices, which "Cached" leaves out.
+            "buffers_bytes": memory.get("Buffers"),
             "buddy_free_bytes": buddy,
             "below_order_bytes": None if order is None else sum(buddy[:order]),
             "zones": usage.zones(self._root),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis import giving, values, values_application, values_cost, values_price
+from bench.analysis import giving, values, values_application, values_cache, values_cost, values_price
 from bench.analysis.values import Boot, How
 
 
@@ -22,7 +22,10 @@ class Kind:
     how: Mapping[str, How]
 
 
+# A workload that frees memory only for this.
+PROOF = ("proof-free", "proof-settle")
 COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON}
+
 KINDS: dict[str, Kind] = {
     "application": Kind(("busy", "free", "settle", "again"), ("free", "settle"), values_application.APPLICATION),
     "cycle": Kind(
@@ -30,6 +33,7 @@ KINDS: dict[str, Kind] = {
         ("free", "settle"),
         {**values.CYCLE, **values_price.PRICE},
     ),
+    "cache": Kind(("read", "window", "reread-hot", "reread"), PROOF, values_cache.CACHE),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.analysis.conditions import FAILED_DISCARD, recognised
 from bench.analysis.doubts import Doubt
 from bench.analysis.giving import gave, not_given
-from bench.analysis.kinds import kind_of
+from bench.analysis.kinds import PROOF, kind_of
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
 from bench.analysis.values import DISCARD, LEAST_RETURNED_BYTES, RAM, Boot, number
@@ -22,7 +22,6 @@ REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio
 MOST_MISSED_SHARE = 0.10
 LONGEST_GAP_S = 1.0
 MOST_CLOCK_ERROR_S = 0.25
-_OWN_PROOF = ("proof-free", "proof-settle")
 
 Problem = tuple[str, list[str]]  # reason, evidence
 
@@ -59,6 +58,9 @@ def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doub
         text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
         doubts.append(Doubt("unsettled", text))
     doubts += not_given(boot)
+    if any("node-name=disk" in str(word) and "cache.direct=off" in str(word) for word in boot.get("argv") or []):
+        text = "the scratch disk was read through the host's page cache: its file system cannot do O_DIRECT"
+        doubts.append(Doubt("cached-disk", text))
     lines = curves(series)
     failed = lines.get(FAILED_DISCARD, NO_CURVE)
     if boot.get("must_discard") and len(failed) and len(lines.get(DISCARD, NO_CURVE)):
@@ -164,7 +166,7 @@ def _proofs(boot: Boot, lines: dict[str, Curve]) -> list[tuple[float, float]]:
     """From a free to the end of its settle phase, in seconds, each time that both happened and were sampled."""
     names = {phase.get("name") for phase in boot.get("phases") or []}
     # A plan whose own free cannot be reported, as of blocks too small, frees something else first.
-    first, last = _OWN_PROOF if _OWN_PROOF[0] in names else kind_of(boot).proof
+    first, last = PROOF if PROOF[0] in names else kind_of(boot).proof
     found = []
     for phases in phases_by_iteration(boot).values():
         start = number(phases.get(first, {}).get("start_s"))

@@ -24,7 +24,7 @@ LEAST_RETURNED_BYTES, LEAST_RETURNED_SHARE = 8 * MIB, 0.05
 PLATEAU_SHARE = 0.2
 _QUANTILES = {"t50_s": 0.5, "t90_s": 0.9, "t99_s": 0.99}
 _LATENCIES = {"p50_s": "p50_ns", "p99_s": "p99_ns", "p999_s": "p999_ns"}
-_LITTLE = "too little came back for a time"
+LITTLE = "too little came back for a time"
 _NO_ORDER = "reporting is not registered"
 _NO_DISCARD = "nothing was discarded"
 _NO_POLICY = "the arm has no loop in the guest"
@@ -35,7 +35,7 @@ NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
 EXPECTED = (
-    _LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
+    LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
 )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _time_to(share: float) -> Callable[[Iteration], float]:
     def value(it: Iteration) -> float:
         back, freed = returned(it), it.result("free", "bytes")
         if back < max(LEAST_RETURNED_BYTES, LEAST_RETURNED_SHARE * freed):
-            raise Missing(_LITTLE)
+            raise Missing(LITTLE)
         start = it.moment("free", "start_s")
         after = it.ram().between(start, it.moment("settle", "end_s"))
         reached = after.t[after.v <= _before(it) - share * back]

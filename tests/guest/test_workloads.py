@@ -15,6 +15,7 @@ from bench.controller.programs import find
 from bench.wire.cache import cache_folder
 from bench.wire.job import POLICIES, Arm, Policy
 from bench.wire.units import MIB
+from workloads.catalog import WORKLOADS
 
 pytestmark = pytest.mark.guest
 
@@ -24,7 +25,8 @@ ROOMY = 640 * MIB
 
 
 def line_of(lab: Lab, workload: str, arm: Arm, **changes: Any) -> dict[str, Any]:
-    job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload)
+    size = WORKLOADS[workload].disk(WORKLOADS[workload].defaults() | changes, ROOMY)
+    job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload, disk_bytes=size)
     return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(4.5)
 
 
@@ -64,6 +66,22 @@ def test_memory_in_use_stays_what_it_was_while_other_memory_is_reported(lab: Lab
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     assert line["values"]["churn_cycles"][0] >= 2
     assert line["values"]["verified_bytes"][0] > 2 * 0.25 * ROOMY
+
+
+def test_the_cold_part_of_the_page_cache_leaves_and_the_hot_set_stays(lab: Lab) -> None:
+    arm = ARMS["reporting-mglru"]
+    line = line_of(lab, "cache", arm, disk=0.3, window_s=7.0, access="mmap", round_s=1.0)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    assert not [doubt for doubt in line["warnings"] if doubt["code"] == "not-measured"]
+    values = {name: found[0] for name, found in line["values"].items()}
+    assert values["cache_returned_share"] > 0.6
+    assert values["warm_disk_share"] > 0.8, "what was cold has to come from the disk again"
+    assert values["warm_hot_disk_share"] < 0.3, "what was in use is still there"
+    assert values["cache_kept_bytes"] < 0.3 * answer(line, "read")["bytes"]
+    assert 0 < values["reader_p50_s"] <= values["reader_p99_s"]
+    assert (
+        sum(action["bytes"] for action in answer(line, "policy-end")["actions"]) > 0.7 * answer(line, "read")["bytes"]
+    )
 
 
 @pytest.mark.parametrize("fault", ["corrupt", "discard"])

@@ -146,6 +146,12 @@ def test_a_settle_phase_without_a_plateau_is_a_doubt_and_not_invalid() -> None:
     assert codes(line, rows()) == ["unsettled"]
 
 
+def test_a_disk_that_was_read_through_the_hosts_page_cache_is_a_doubt() -> None:
+    words = "driver=file,node-name=disk,filename=/d.img,read-only=on,cache.direct="
+    assert codes(boot(argv=["-blockdev", f"{words}on"]), rows()) == []
+    assert codes(boot(argv=["-blockdev", f"{words}off"]), rows()) == ["cached-disk"]
+
+
 def test_some_failed_discards_are_a_doubt_and_not_invalid() -> None:
     series = plus((20.0, "discard", "failed_bytes", 4096.0))
     assert judged(boot(), series)[0] == "ok"

@@ -58,7 +58,14 @@ def test_a_workload_with_its_defaults_fits_a_small_guest_and_says_what_it_needs(
     assert all(label and size > 0 for label, size in parts)
 
 
-MEASURED = {"application": "busy", "cycle": "free", "faults": "faults", "refault": "free", "integrity": "churn-under"}
+MEASURED = {
+    "application": "busy",
+    "cache": "window",
+    "cycle": "free",
+    "faults": "faults",
+    "refault": "free",
+    "integrity": "churn-under",
+}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
@@ -120,7 +127,14 @@ def test_parameters_of_the_reporting_module_are_set_with_its_order() -> None:
     assert first["args"] == {"page_reporting_order": 3, "params": {"page_reporting_delay": 500}}
 
 
-FREED = {"application": "free", "cycle": "free", "faults": "fill-free", "refault": "free", "integrity": "churn-over"}
+FREED = {
+    "application": "free",
+    "cache": "reader",
+    "cycle": "free",
+    "faults": "fill-free",
+    "refault": "free",
+    "integrity": "churn-over",
+}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)

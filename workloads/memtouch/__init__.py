@@ -4,6 +4,7 @@ Used by the agent in the guest and by `bench memtouch` on the host; needs the st
 """
 
 from workloads.memtouch.histogram import RELATIVE_ERROR, Histogram
+from workloads.memtouch.reading import BLOCK_BYTES, PacedReader, Pieces, Read, read_all
 from workloads.memtouch.region import (
     FirstBad,
     Region,
@@ -17,9 +18,13 @@ from workloads.memtouch.region import (
 from workloads.memtouch.throughput import Throughput, run_throughput
 
 __all__ = [
+    "BLOCK_BYTES",
     "RELATIVE_ERROR",
     "FirstBad",
     "Histogram",
+    "PacedReader",
+    "Pieces",
+    "Read",
     "Region",
     "Released",
     "Throughput",
@@ -28,5 +33,6 @@ __all__ = [
     "clock_cost_ns",
     "map_region",
     "page_bytes",
+    "read_all",
     "run_throughput",
 ]

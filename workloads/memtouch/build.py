@@ -18,7 +18,7 @@ ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "workloads.memtouch._memtouch",
     '#include "memtouch.h"',
-    sources=[f"{FOLDER}/{name}.c" for name in ("memtouch", "histogram", "release", "throughput")],
+    sources=[f"{FOLDER}/{name}.c" for name in ("memtouch", "histogram", "release", "throughput", "reader")],
     depends=[f"{FOLDER}/memtouch.h"],
     include_dirs=[FOLDER],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"],

@@ -106,6 +106,41 @@ void mt_stop(void *board);
 /* 0 while the task runs or after it ended well, else -errno. */
 int mt_status(const void *board, uint32_t index);
 
+/* Reading a file whose content is known: the first 8 bytes of block i (of MT_BLOCK_BYTES) are first_word + i. What is read is
+ * `pieces` pieces of `piece_bytes`, the first at 0 and each `stride_bytes` behind the one before (multiples of a block). */
+#define MT_BLOCK_BYTES 4096
+struct mt_pieces {
+    uint64_t piece_bytes;
+    uint64_t stride_bytes;
+    uint64_t pieces;
+    uint64_t first_word;
+    uint64_t mapped;    /* where the file is mapped, to be read there; 0 to read it by system calls */
+    int32_t fd;
+    uint32_t stop;      /* set by mt_stop_reading */
+};
+
+struct mt_read {
+    uint64_t ns;             /* mt_read_all: in the reading calls only; mt_read_paced: from the first due time to the stop */
+    uint64_t bytes;
+    uint64_t reads;
+    uint64_t bad_pages;      /* blocks with another first word */
+    uint64_t offset;         /* of the first of them, and what was there */
+    uint64_t expected;
+    uint64_t found;
+    uint64_t max_ns;         /* mt_read_paced: slowest read; longest from due to done */
+    uint64_t max_wait_ns;
+};
+
+/* Read all pieces once, in order, `buffer_bytes` (a multiple of a block) at a time. */
+int mt_read_all(const struct mt_pieces *set, char *buffer, uint64_t buffer_bytes, struct mt_read *out);
+/* Until stopped: a read of one block is due every `period_ns`; each block once a round, in an order that looks random and
+ * is another one in each round. A read that is late does not put off the next ones. `reads` and `waits` are MT_BUCKETS
+ * counters each: time in the read, and time from when it was due until it was done. */
+int mt_read_paced(struct mt_pieces *set, uint64_t period_ns, uint64_t *reads, uint64_t *waits, struct mt_read *out);
+void mt_stop_reading(struct mt_pieces *set);
+/* Its order: a permutation of 0..mask (2^n - 1, n > 0), another one for each round; every step is a bijection of n bits. */
+uint64_t mt_shuffled(uint64_t index, uint64_t round, uint64_t mask);
+
 /* cffi: end */
 
 #endif

@@ -1,0 +1,166 @@
+"""Metrics of workload `cache`: what a page cache occupies, what pressing on it returns, and what it costs its users.
+
+The window is the plan's fixed time from when the reader of the hot set begins; in it the arm's loop presses.
+"""
+
+from __future__ import annotations
+
+from bench.wire.metric import MIB, Metric
+
+_CACHE = ("cache",)
+_LATENCIES = {"p50": "median", "p99": "99th percentile", "p999": "99.9th percentile"}
+
+TABLE = (
+    Metric(
+        "cache_footprint_byte_s",
+        "Footprint while the guest is pressed",
+        "byte-second",
+        "lower",
+        "ratio",
+        "area under the residency of the guest's RAM over the window",
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_resident_bytes",
+        "Resident at the end of the window",
+        "byte",
+        "lower",
+        "ratio",
+        "median residency of the guest's RAM in the last fifth of the window",
+        resolution=MIB,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_returned_bytes",
+        "Page cache that came back to the host",
+        "byte",
+        "higher",
+        "difference",
+        "residency at the start of the window minus cache_resident_bytes",
+        resolution=MIB,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_returned_share",
+        "Share of the page cache that came back",
+        "share",
+        "higher",
+        "difference",
+        "cache_returned_bytes divided by the bytes that were read into the page cache before the window",
+        resolution=0.002,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_t50_s",
+        "Until 50 % had come back",
+        "second",
+        "lower",
+        "ratio",
+        "start of the window until half of cache_returned_bytes had come back",
+        resolution=0.05,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_kept_bytes",
+        "Page cache that the guest kept",
+        "byte",
+        "none",
+        "difference",
+        "page cache of the disk at the end of the window, as the guest counts it (Buffers of /proc/meminfo)",
+        resolution=MIB,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_unreturned_bytes",
+        "Given up by the guest, but still held by the host",
+        "byte",
+        "lower",
+        "difference",
+        "page cache that the guest had at the start of the window and no longer at its end, minus cache_returned_bytes",
+        resolution=MIB,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_reread_bytes",
+        "Hot set read from the disk again",
+        "byte",
+        "lower",
+        "difference",
+        "bytes that came from the disk during the window, all for the reader of the hot set (the disk's own counter)",
+        resolution=MIB,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "cache_refaults",
+        "Refaults of the page cache",
+        "count",
+        "lower",
+        "difference",
+        "growth of workingset_refault_file during the window; what drop_caches threw away leaves no trace there",
+        resolution=1,
+        workloads=_CACHE,
+    ),
+    *(
+        Metric(
+            f"reader_{name}_s",
+            f"Reading a block of the hot set, {quantile}",
+            "second",
+            "lower",
+            "ratio",
+            f"{quantile} of the time from when a read of 4 KiB was due until it was done, during the window",
+            time_like=True,
+            workloads=_CACHE,
+        )
+        for name, quantile in _LATENCIES.items()
+    ),
+    Metric(
+        "cold_s_per_gib",
+        "Reading the disk for the first time",
+        "second/GiB",
+        "lower",
+        "ratio",
+        "time of the first read of the whole disk, per GiB",
+        time_like=True,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "warm_hot_s_per_gib",
+        "Reading the hot set after the window",
+        "second/GiB",
+        "lower",
+        "ratio",
+        "time of reading the hot set in order after the window, per GiB",
+        time_like=True,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "warm_hot_disk_share",
+        "Hot set that had to come from the disk",
+        "share",
+        "lower",
+        "difference",
+        "bytes that came from the disk in that read, divided by its bytes; readahead can make it more than 100 %",
+        resolution=0.002,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "warm_s_per_gib",
+        "Reading all of the disk after the window",
+        "second/GiB",
+        "lower",
+        "ratio",
+        "time of reading the whole disk after the hot set was read, per GiB",
+        time_like=True,
+        workloads=_CACHE,
+    ),
+    Metric(
+        "warm_disk_share",
+        "Disk that had to be read again",
+        "share",
+        "lower",
+        "difference",
+        "bytes that came from the disk in that read, divided by its bytes",
+        resolution=0.002,
+        workloads=_CACHE,
+    ),
+)
