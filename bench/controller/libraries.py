@@ -11,6 +11,8 @@ from pathlib import Path
 from bench.controller import elf
 
 _CACHED = re.compile(r"^\s*(\S+) \(([^)]*)\) => (\S+)$")
+# Opened by glibc itself, without being asked for in any file: pthread_cancel(3) and pthread_exit(3) unwind with it.
+_ASKED_LATE = {"libc.so.6": "libgcc_s.so.1"}
 _KIND = {62: "x86-64", 183: "AArch64"}  # e_machine -> how ldconfig names 64 bit libraries of it
 
 
@@ -30,7 +32,9 @@ def closure(program: Path) -> dict[str, Path]:
     while todo:
         file, data, folders = todo.pop()
         here = [folder.replace("${ORIGIN}", "$ORIGIN").replace("$ORIGIN", str(file.parent)) for folder in folders]
-        for name in elf.needed(data):
+        names = elf.needed(data)
+        names += [late for asking, late in _ASKED_LATE.items() if asking in names and late in known]
+        for name in names:
             if name not in found:
                 found[name] = library = _find(name, here, known, file)
                 content = library.read_bytes()
