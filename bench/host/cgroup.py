@@ -72,6 +72,11 @@ class Group:
         """Memory of the group that is in swap and still in memory; not before Linux 5.12."""
         return self._stat("swapcached")
 
+    @property
+    def writeback_bytes(self) -> Optional[int]:
+        """Memory of the group that is being written out, to swap or to files: it cannot be reclaimed until then."""
+        return self._stat("file_writeback" if self.version == 2 else "writeback")
+
     def limit(self, asked: Cgroup) -> None:
         """Sets the limits that are asked for. Raises Unavailable where one cannot be set."""
         memory, swap = asked.limit_bytes, asked.swap_limit_bytes

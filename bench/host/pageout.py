@@ -24,9 +24,10 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # Numbers that are the same on every architecture since Linux 5.1.
 _PIDFD_OPEN, _PROCESS_MADVISE = 434, 440
 _MADV_PAGEOUT = 21
-_DEADLINE_S, _PAUSE_S = 60.0, 0.05
-# The guest goes on running, and takes some pages back meanwhile.
-_LEAST_PROGRESS_BYTES, _ROUNDS_WITHOUT = MIB, 5
+_DEADLINE_S, _PAUSE_S, _WRITING_S = 60.0, 0.05, 0.005
+# The guest goes on running, and takes some pages back meanwhile; QEMU's own memory would come next.
+_LEAST_PROGRESS_BYTES, _ROUNDS_WITHOUT, _LEFT_BYTES = MIB, 2, 2 * MIB
+_PORTION_BYTES = 16 * MIB
 
 
 class _Iovec(ctypes.Structure):
@@ -54,9 +55,7 @@ def pageout(job: Job, pid: int, root: Path, group: Union[Group, str]) -> dict[st
         if problem:
             return {"skipped": f"process_madvise(MADV_PAGEOUT): {problem}"}
         rounds += 1
-        cached = group.swap_cached_bytes
-        if cached != 0:
-            group.reclaim((group.current_bytes or 0) if cached is None else cached)
+        _out_of_cache(group, start + _DEADLINE_S)
         now = _out(reader, group)
         idle = 0 if now - out >= _LEAST_PROGRESS_BYTES else idle + 1
         out = max(out, now)
@@ -68,6 +67,20 @@ def pageout(job: Job, pid: int, root: Path, group: Union[Group, str]) -> dict[st
         "ns": int((time.monotonic() - start) * 1e9),
         "rounds": rounds,
     }
+
+
+def _out_of_cache(group: Group, end: float) -> None:
+    """In portions: Linux 6.1 took 165 MiB where 128 were asked for, and the rest was QEMU's own."""
+    while group.writeback_bytes and time.monotonic() < end:
+        time.sleep(_WRITING_S)  # asked for them now, the kernel would take other pages
+    cached = group.swap_cached_bytes
+    if cached is None:
+        group.reclaim(group.current_bytes or 0)
+    while cached is not None and cached > _LEFT_BYTES and time.monotonic() < end:
+        group.reclaim(min(cached, _PORTION_BYTES))
+        before, cached = cached, group.swap_cached_bytes
+        if cached is not None and cached >= before:
+            return
 
 
 def _out(reader: RamReader, group: Group) -> int:
