@@ -151,6 +151,17 @@ def _lines(events: Sequence[Json]) -> Iterable[str]:
             yield f"{when}: lost, {event.get('reason') or 'no reason given'}."
         elif event.get("event") == "resumed":
             yield f"{when}: the run was resumed."
+        elif event.get("event") in ("held", "released"):
+            yield from _swap_file(when, event.get("swap"))
+
+
+def _swap_file(when: str, swap: Any) -> Iterable[str]:
+    """Of the file that the plan asked for: that it was made, or why not, or why it is still there."""
+    about = swap if isinstance(swap, dict) else {}
+    if words.is_number(about.get("bytes")):
+        yield f"{when}: a swap file of {show(float(about['bytes']), 'byte')} was made for the run."
+    if about.get("problem"):
+        yield f"{when}: swap file: {about['problem']}."
 
 
 def _quiet(boots: Sequence[Json]) -> Iterable[str]:

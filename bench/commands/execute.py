@@ -125,7 +125,7 @@ def _host_run(going: Going, host: Host, progress: Progress) -> HostRun:
         host.name,
         going.jobs[host.name],
         _opener(going, host),
-        Hold(run_name(going.folder.path), owner(), plan.tune, going.wait, host.become),
+        Hold(run_name(going.folder.path), owner(), plan.tune, going.wait, host.become, plan.swap_file_bytes),
         going.folder,
         progress,
         plan.retries,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from bench.controller.quantities import Seconds, Share
+from bench.controller.quantities import Seconds, Share, Size
 from bench.controller.yamlfile import Document, Problem, Strict, valid_names
 from bench.wire.job import Quiet
 from bench.wire.setting import NAMES, ONLY_BY_NAME
+from bench.wire.units import MIB
 
 TUNE_ALL = tuple(name for name in NAMES if name not in ONLY_BY_NAME)
 _TUNE = "write true, false, or a list of names, as in [governor, thp]"
@@ -39,6 +40,14 @@ class QuietModel(Strict):
         default=None, ge=1, le=200, description="a number of degrees Celsius from 1 to 200, as in 80, or null"
     )
     deadline_s: Seconds = Field(default=120.0, le=86400, description="seconds to wait for it, at most 86400, as in 60")
+
+
+class SwapModel(Strict):
+    """`swap:` of a plan. Without a file the hosts' own swap is used, where they have any."""
+
+    file: Annotated[Size, Field(ge=64 * MIB, multiple_of=MIB)] | None = Field(
+        default=None, description="a size of 64M or more, of a swap file to be made for the run, as in 2G, or null"
+    )
 
 
 def quiet_of(model: QuietModel) -> Quiet:

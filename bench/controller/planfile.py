@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bench.controller.arms import read_against, read_arms
 from bench.controller.cells import SMALLEST_GUEST_BYTES, Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
-from bench.controller.conditions import QUIET, QuietModel, quiet_of, read_tune
+from bench.controller.conditions import QUIET, QuietModel, SwapModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
 from bench.controller.programs import Program, read_programs
 from bench.controller.quantities import Name
@@ -55,6 +55,9 @@ class PlanModel(Strict):
         default=32, ge=1, le=1000, description="a whole number from 1 to 1000, hosts at work at once, as in 32"
     )
     tune: Any = Field(default=False, description="true, false, or a list of settings, as in [governor, thp]")
+    swap: SwapModel = Field(
+        default=SwapModel(), description="a mapping with the swap that the plan's guests need, as in {file: 2G}"
+    )
     quiet: QuietModel = Field(
         default=QuietModel(), description="a mapping with what to wait for before a boot, as in {busy: 10%}"
     )
@@ -89,6 +92,7 @@ class Plan:
     """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen.
 
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
+    swap_file_bytes: of the swap file that a host makes for the run, 0 for none.
     against: arm -> the one that it is compared with, where that is not the reference. pareto: pairs of metrics.
     """
 
@@ -109,6 +113,7 @@ class Plan:
     parallel: int = 32
     tune: tuple[str, ...] = ()
     quiet: Quiet = QUIET
+    swap_file_bytes: int = 0
     against: dict[str, str] = field(default_factory=dict)
     pareto: tuple[tuple[str, str], ...] = ()
     programs: tuple[Program, ...] = ()
@@ -185,6 +190,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         cells=tuple(cell for cell in cells if not cell.skip),
         guest=GuestShape(model.guest.memory, model.guest.vcpus, model.guest.machine),
         quiet=quiet_of(model.quiet),
+        swap_file_bytes=model.swap.file or 0,
         against=against,
         document=document,
     ), []

@@ -225,6 +225,8 @@ class HostRun:
         if held["recovered"]:
             text = f"restored {len(held['recovered'])} settings that a run left changed when it died"
             self.progress.note(self.host, "recovered", text)
+        if held["swap"].get("problem"):
+            self.progress.note(self.host, "no_swap_file", f"no swap file was made: {held['swap']['problem']}")
         refused = [setting for setting in held["settings"] if setting["state"] == "refused"]
         if refused:
             names = ", ".join(dict.fromkeys(setting["name"] for setting in refused))

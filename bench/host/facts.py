@@ -7,6 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
+from bench.host import swaps
 from bench.host.knobs import choice, read_text
 from bench.host.readers import parse_colon_table
 
@@ -28,7 +29,8 @@ def host_facts(root: Path = Path("/")) -> dict[str, Any]:
         "ksm_run": _text(root / "sys/kernel/mm/ksm/run"),
         "swappiness": _text(root / "proc/sys/vm/swappiness"),
         "governor": _text(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "swaps": _text(root / "proc/swaps").splitlines()[1:],
+        "swaps": swaps.facts(root),
+        "zswap": swaps.zswap(root),
     }
     memory = parse_colon_table(_text(root / "proc/meminfo"))
     facts.update(

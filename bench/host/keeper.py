@@ -21,6 +21,8 @@ from bench.host.journal import COMMAND, Journal, default_path
 from bench.host.lock import Lock
 from bench.host.presence import watched
 from bench.host.settingfile import writer
+from bench.host.swapfile import swap_file
+from bench.wire.cache import cache_folder
 from bench.wire.codec import to_json
 from bench.wire.job import Hold
 from bench.wire.record import Held, Record, Released, Waiting
@@ -43,10 +45,12 @@ async def keep(hold: Hold, emit: Emit, heartbeat_s: float = 0.0, root: Path = Pa
         if taken is None:
             return
         try:
-            settings = await _serve(hold, emit, gone, taken, root)
+            with swap_file(cache_folder(), hold.swap_file_bytes) as swap:
+                settings = await _serve(hold, emit, gone, taken, swap, root)
         finally:
             taken.release()
-        emit(Released(tuple(settings)))
+        left = {"problem": swap["problem"]} if "path" in swap and "problem" in swap else {}
+        emit(Released(tuple(settings), left))
 
 
 async def _taken(hold: Hold, emit: Emit, gone: asyncio.Event, path: Path) -> Lock | None:
@@ -66,7 +70,9 @@ async def _taken(hold: Hold, emit: Emit, gone: asyncio.Event, path: Path) -> Loc
     return None
 
 
-async def _serve(hold: Hold, emit: Emit, gone: asyncio.Event, taken: Lock, root: Path) -> list[Setting]:
+async def _serve(
+    hold: Hold, emit: Emit, gone: asyncio.Event, taken: Lock, swap: dict[str, Any], root: Path
+) -> list[Setting]:
     """The settings after they were restored. Whatever happens, they are."""
     names = tune.ordered([name for name in hold.tune if name != tune.HELD_ELSEWHERE])
     write = writer(hold.become)
@@ -76,7 +82,7 @@ async def _serve(hold: Hold, emit: Emit, gone: asyncio.Event, taken: Lock, root:
         recovered = tune.recover(journal, write, root)
     try:
         settings = tune.apply(names, journal, by, write, root) if names else []
-        emit(Held(taken.taken_over, tuple(recovered), tuple(settings)))
+        emit(Held(taken.taken_over, tuple(recovered), tuple(settings), dict(swap)))
         await gone.wait()
     finally:
         with _writing(journal):

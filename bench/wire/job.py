@@ -221,6 +221,7 @@ class Hold:
 
     owner: who runs it, as user@machine. run: what the run is called. tune: names of settings, as bench.host.knobs has
     them. wait: wait for the lock instead of failing. become: "sudo" where root may be used, "none" where not.
+    swap_file_bytes: size of a swap file to be made for the run, 0 for none.
     """
 
     run: str
@@ -228,3 +229,4 @@ class Hold:
     tune: tuple[str, ...] = ()
     wait: bool = False
     become: str = "none"
+    swap_file_bytes: int = 0

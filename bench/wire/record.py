@@ -141,19 +141,25 @@ class Held:
     """The host is held, from here until stdin closes.
 
     taken_over: the holder whose process was found dead, {} for none. recovered: settings of an earlier run that were
-    still changed and are restored now. settings: those of this run, applied.
+    still changed and are restored now. settings: those of this run, applied. swap: path and bytes of the file that was
+    made for the run, or problem, where it could not be; {} where none was asked for.
     """
 
     taken_over: dict[str, Any] = field(default_factory=dict)
     recovered: tuple[Setting, ...] = ()
     settings: tuple[Setting, ...] = ()
+    swap: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Released:
-    """Last record of a Hold: the settings after they were restored, and the lock is free."""
+    """Last record of a Hold: the settings after they were restored, and the lock is free.
+
+    swap: problem, where the swap file could not be removed.
+    """
 
     settings: tuple[Setting, ...] = ()
+    swap: dict[str, Any] = field(default_factory=dict)
 
 
 Record = Union[Hello, Quieted, Started, Placed, Ready, PhaseDone, Samples, LogPart, End, Reply, Waiting, Held, Released]

@@ -28,6 +28,7 @@ PLAN: dict[str, Any] = {
     "parallel": 5,
     "tune": ["governor", "smt"],
     "quiet": {"busy": "5%", "load": 0.5, "pressure": None, "swap": 0, "deadline_s": 5},
+    "swap": {"file": "1G"},
     "variants": {
         "lab": {
             "blocks": 5,

@@ -19,6 +19,7 @@ from reports.combined import Forest, Line, combined
 from reports.forest import forest
 from reports.lab import Lab, LabHost, lab
 from reports.load import read_run
+from reports.page import render
 from reports.tuned import NOT_RESTORED
 
 PUBLISHED = Path(__file__).parents[2] / "reports/published/quick-emulated"
@@ -219,6 +220,16 @@ def test_a_host_that_was_lost_and_resumed_is_not_lost_any_more(bare: Path) -> No
     after = host(bare, "lab-3")
     assert (after.state, after.detail) == ("not finished", "4 boots left")
     assert [line.partition(": ")[2] for line in after.lines] == ["lost, gone.", "the run was resumed."]
+
+
+def test_a_swap_file_is_told_of_made_refused_or_left(bare: Path) -> None:
+    write_event(bare, "lab-1", "held", settings=[], swap={"path": "/c/x.swap", "bytes": 1 << 30})
+    write_event(bare, "lab-1", "released", settings=[], swap={"problem": "<b>busy</b>"})
+    write_event(bare, "lab-2", "held", settings=[], swap={"problem": "no room"})
+    lines = [line.partition(": ")[2] for name in ("lab-1", "lab-2") for line in host(bare, name).lines]
+    made = "a swap file of 1 GiB was made for the run."
+    assert lines == [made, "swap file: <b>busy</b>.", "swap file: no room."]
+    assert "<b>busy" not in render(bare).read_text()
 
 
 def test_quiet_and_placement_are_summed_up_and_shown_by_boot(page: Reader) -> None:

@@ -59,7 +59,7 @@ class FakeKeeper:
     """What holds the host."""
 
     def __init__(self, lab: Lab) -> None:
-        self.held, self.gone = Held(settings=(SET,)), False
+        self.held, self.gone = Held(settings=(SET,), swap=lab.swap), False
         self._lab = lab
 
     def died(self) -> LabError:
@@ -81,6 +81,7 @@ class Lab:
         self.booted: list[str] = []
         self.log_of_holds: list[str] = []
         self.refuse: LabError | None = None
+        self.swap: dict[str, Any] = {}
         self.opened = self.closed = 0
         self.keepers: list[FakeKeeper] = []
         self._unreachable = unreachable
@@ -368,6 +369,14 @@ def test_waiting_for_a_host_is_said_and_recorded(folder: RunFolder) -> None:
     boot_all(JOBS[:1], folder, Lab(), told=told, wait=True)
     assert told.notes == ["waiting: waiting for the host, held by ann for run other since ?, process ?"]
     assert folder.events()[0]["holder"] == {"owner": "ann", "run": "other"}
+
+
+def test_a_swap_file_that_could_not_be_made_is_told_and_the_run_goes_on(folder: RunFolder) -> None:
+    lab, told = Lab(), Told()
+    lab.swap = {"problem": "no room"}
+    assert boot_all(JOBS[:1], folder, lab, told=told).state == "done"
+    assert told.notes == ["no_swap_file: no swap file was made: no room"]
+    assert next(event for event in folder.events() if event["event"] == "held")["swap"] == {"problem": "no room"}
 
 
 def test_a_boot_during_which_the_keeper_died_does_not_count_and_the_host_is_held_again(folder: RunFolder) -> None:

@@ -41,7 +41,7 @@ def test_the_facts_of_a_whole_host(tmp_path: Path) -> None:
         "ksm_run": "0",
         "swappiness": "60",
         "governor": "performance",
-        "swaps": ["/swapfile file 1048572 0 -2"],
+        "swaps": [{"name": "/swapfile", "kind": "file", "bytes": 1048572 * 1024, "priority": -2}],
         "MemTotal_bytes": 24097184 * 1024,
         "MemAvailable_bytes": 20000000 * 1024,
         "SwapTotal_bytes": 0,
