@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,9 @@ from bench.controller.arms import ARMS
 from bench.controller.image import build_image
 from bench.controller.plan import load_plan, resolve
 from bench.controller.programs import find
+from bench.host.swapfile import swap_file
 from bench.wire.cache import cache_folder
-from bench.wire.job import POLICIES, Arm, Policy
+from bench.wire.job import POLICIES, Arm, Cgroup, Policy
 from bench.wire.units import MIB
 from workloads.catalog import WORKLOADS
 
@@ -25,8 +27,9 @@ ROOMY = 640 * MIB
 
 
 def line_of(lab: Lab, workload: str, arm: Arm, **changes: Any) -> dict[str, Any]:
+    cgroup = Cgroup() if changes.get("swap") == "on" else None
     size = WORKLOADS[workload].disk(WORKLOADS[workload].defaults() | changes, ROOMY)
-    job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload, disk_bytes=size)
+    job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload, disk_bytes=size, cgroup=cgroup)
     return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(4.5)
 
 
@@ -50,15 +53,24 @@ def test_faults_are_counted_and_what_was_filled_came_back_before(lab: Lab) -> No
     assert values["filled_resident_bytes"][0] - values["working_resident_bytes"][0] > 0.15 * ROOMY
 
 
-def test_a_page_is_timed_in_each_state_and_only_reported_ones_were_discarded(lab: Lab) -> None:
-    line = line_of(lab, "refault", REPORTING, touch=0.3)
+def test_a_page_is_timed_in_each_state_and_swapped_ones_were_read_back(lab: Lab, tmp_path: Path) -> None:
+    """As root: the swap file and QEMU's memory cgroup are made here."""
+    with swap_file(tmp_path, 1024 * MIB) as told:
+        assert "path" in told, told
+        line = line_of(lab, "refault", REPORTING, touch=0.3, swap="on")
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     values = line["values"]
-    for state in ("fresh", "kept", "reported"):
+    for state in ("fresh", "kept", "reported", "swapped"):
         assert 0 < values[f"{state}_p50_s"][0] <= values[f"{state}_p99_s"][0] <= values[f"{state}_p999_s"][0]
         assert values[f"{state}_s_per_gib"][0] > 0
     assert values["kept_discarded_share"][0] < 0.7
-    assert values["swapped_s_per_gib"] == [None]
+    assert values["break_even_swap_share"] != [None]
+    gone = answer(line, "pageout")
+    # All of the guest, and next to nothing of QEMU's own.
+    assert gone["bytes"] > 0.3 * ROOMY
+    assert gone["own_bytes"] < 32 * MIB
+    assert answer(line, "verify-swapped")["bad_pages"] == 0
+    assert any(str(item["name"]) == told["path"] for item in line["host_facts"]["swaps"])
 
 
 def test_memory_in_use_stays_what_it_was_while_other_memory_is_reported(lab: Lab) -> None:

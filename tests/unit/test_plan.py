@@ -262,6 +262,18 @@ def test_limits_of_quiet_are_in_peoples_units_and_null_asks_nothing() -> None:
     )
 
 
+def test_a_swap_file_is_made_only_where_the_plan_asks_for_one_and_survives_being_written() -> None:
+    assert resolve(plan_file(), "tcg").swap_file_bytes == 0
+    asked = resolve(plan_file(), "tcg", Options(sets=("swap.file=2G",)))
+    assert asked.swap_file_bytes == 2 << 30
+    assert resolve(PlanFile(spelled_out(parse(dump_plan(asked).encode(), "plan.yaml"))), "tcg") == asked
+    none = resolve(load_plan("refault"), "tcg", Options(sets=("swap.file=null",)))
+    assert none.swap_file_bytes == 0
+    assert (
+        resolve(load_plan("refault"), "tcg").swap_file_bytes > resolve(load_plan("refault"), "tcg").guest.memory_bytes
+    )
+
+
 def test_a_variant_may_ask_for_a_quieter_host() -> None:
     emulated, lab = (resolve(load_plan("return"), accel).quiet for accel in ("tcg", "kvm"))
     for name in ("busy_share", "load_per_cpu", "pressure_share", "swap_pages_s"):
