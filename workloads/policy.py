@@ -49,6 +49,8 @@ class Loop:
         """What it did. bytes: what came free, all actions together; cpu_ns: of the loop's thread and of kdamond."""
         self._stopping.set()
         self._thread.join()
+        # Before it ends: a kernel thread that is gone takes its time along.
+        kernel_ns = usage.threads_ns("kdamond", self._root) - self._kernel_ns
         if self._kind in _ENDS:
             _ENDS[self._kind](self._root)
         return {
@@ -56,7 +58,7 @@ class Loop:
             "actions": self._actions,
             "count": len(self._actions),
             "bytes": sum(action["bytes"] for action in self._actions),
-            "cpu_ns": self._cpu_ns + usage.threads_ns("kdamond", self._root) - self._kernel_ns,
+            "cpu_ns": self._cpu_ns + kernel_ns,
         }
 
     def _run(self) -> None:

@@ -117,6 +117,19 @@ def test_damon_works_within_its_limits_until_it_is_stopped_and_counts_what_it_re
     assert (folder / "enabled").read_text() == "N"
 
 
+def test_the_time_of_a_kernel_thread_counts_also_when_it_is_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = tmp_path / "proc/77"
+    root = tree(tmp_path, "proc/77/comm", "proc/77/schedstat")
+    (thread / "comm").write_text("kdamond.0\n")
+    (thread / "schedstat").write_text("1000000000 5 9\n")
+    monkeypatch.setitem(policy._ENDS, "damon", lambda _root: thread.rename(tmp_path / "gone"))
+    loop = policy.Loop("damon", lambda: 0, 3600.0, root)
+    (thread / "schedstat").write_text("3000000000 5 9\n")
+    assert loop.stop()["cpu_ns"] == 2 * 10**9
+
+
 def test_the_generations_of_every_lru_are_found() -> None:
     assert policy.lru_generations(LRU) == [(1, 0, 0, 2), (27, 0, 4, 5), (27, 1, 7, 7)]
     assert policy.lru_generations("") == []
