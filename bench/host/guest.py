@@ -6,6 +6,7 @@ One request at a time; every answer carries the guest's own monotonic times.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -62,7 +63,8 @@ class GuestLink:
         """Runs one op in the guest. Raises GuestError or GuestUnsupported with the agent's own words."""
         self._number += 1
         self._writer.write(json.dumps({"id": self._number, "op": op, "args": args}).encode() + b"\n")
-        await self._writer.drain()
+        with contextlib.suppress(ConnectionError):  # what reads says the same, in words
+            await self._writer.drain()
         message = await self._read()
         if message.get("id") != self._number:
             raise GuestError(f"answer to request {message.get('id')!r}, but {self._number} was asked")
@@ -89,6 +91,8 @@ class GuestLink:
     async def _read(self) -> dict[str, Any]:
         try:
             line = await self._reader.readline()
+        except ConnectionError:
+            raise GuestError("the guest's port was closed") from None
         except ValueError:  # how asyncio says that its limit was reached
             raise GuestError(f"the agent sent a line of more than {LINE_LIMIT_BYTES} bytes") from None
         if not line.endswith(b"\n"):
