@@ -21,7 +21,7 @@ PLAIN = [
     "-accel",
     "tcg,tb-size=256",
     "-cpu",
-    "max",
+    "max,cx16=off",
     "-smp",
     "1",
     "-m",
@@ -172,7 +172,7 @@ def test_both_halves_are_bound_to_the_node_and_backed_as_the_arm_says() -> None:
 
 def test_kvm_runs_the_hosts_own_processor() -> None:
     gone, new = changes(with_guest(accel="kvm"))
-    assert gone == ["tcg,tb-size=256", "max"]
+    assert gone == ["tcg,tb-size=256", "max,cx16=off"]
     assert new == ["kvm", "host"]
 
 
@@ -184,8 +184,12 @@ def test_the_guests_shape_is_where_it_belongs() -> None:
 def test_an_arm64_qemu_gets_its_machine_and_its_console() -> None:
     request = job(paths=dataclasses.replace(PATHS, qemu="/opt/qemu/bin/qemu-system-aarch64"))
     gone, new = changes(request)
-    assert gone == [PLAIN[0], "q35,memory-backend=ram", PLAIN[-1]]
-    assert new[1:] == ["virt,memory-backend=ram", "console=ttyAMA0 quiet panic=-1 cryptomgr.notests rdinit=/init"]
+    assert gone == [PLAIN[0], "q35,memory-backend=ram", "max,cx16=off", PLAIN[-1]]
+    assert new[1:] == [
+        "virt,memory-backend=ram",
+        "max",
+        "console=ttyAMA0 quiet panic=-1 cryptomgr.notests rdinit=/init",
+    ]
 
 
 def test_a_folder_named_after_an_architecture_does_not_choose_it() -> None:
