@@ -89,6 +89,23 @@ def guest_facts(run: Run) -> Facts:
     return Facts(found.parties, found.same, kept)
 
 
+def file_facts(run: Run) -> Facts:
+    """QEMU's binary and the kernel that the boots of each arm ran; the reference first. None for older runs."""
+    titles = {
+        "qemu": "QEMU",
+        "qemu_sha256": "its sha256",
+        "kernel": "guest kernel",
+        "kernel_sha256": "the kernel's sha256",
+    }
+    order = {arm: place for place, arm in enumerate(run.arms)}
+    told = [boot for boot in run.boots if isinstance(boot.get("files"), dict) and boot["files"]]
+    told.sort(key=lambda boot: order.get(str(boot.get("arm")), 0))
+    return facts(
+        (str(boot.get("arm", "")), {titles.get(str(key), str(key)): value for key, value in boot["files"].items()})
+        for boot in told
+    )
+
+
 def facts(sources: Iterable[tuple[str, Any]]) -> Facts:
     """(party, its facts) compared; what is no object has none."""
     seen: dict[str, dict[str, list[str]]] = {}

@@ -77,6 +77,7 @@ def page(run: Run) -> str:
         lab=lab(run),
         hosts=context.host_facts(run),
         guests=context.guest_facts(run),
+        guest_files=context.file_facts(run),
         versions=context.versions(run),
         commands=context.command_lines(run),
         doubts=context.doubts(run, unread),

@@ -136,6 +136,14 @@ def not_usable(status: str, boots: Sequence[str]) -> Doubt:
     )
 
 
+def changed_files(host: str, arm: str, what: str, count: int) -> Doubt:
+    return Doubt(
+        "files-changed",
+        f"{host}: the boots of arm {arm} ran {count} different {what}; the file was replaced during the run. "
+        "Its figures are of more than one configuration: run it again.",
+    )
+
+
 def no_block(host: str, cell: str) -> Doubt:
     return Doubt(
         "host-missing",

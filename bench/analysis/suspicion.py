@@ -42,10 +42,24 @@ def of_run(
     for pair in combined:
         found += _of_combined(pair)
     found += _other_accelerators(run, boots)
+    found += _of_files(boots)
     found += _of_boots(boots, good)
     if run.get("accel") != "kvm":
         found.append(doubts.emulated())
     return list(dict.fromkeys(found))
+
+
+def _of_files(boots: Sequence[Boot]) -> list[Doubt]:
+    """Arms whose QEMU or kernel was not the same file in all boots on one host."""
+    found = []
+    for key_, what in (("qemu_sha256", "QEMUs"), ("kernel_sha256", "guest kernels")):
+        seen: dict[tuple[str, str], set[str]] = {}
+        for boot in boots:
+            digest = (boot.get("files") or {}).get(key_)
+            if digest:
+                seen.setdefault((str(boot["host"]), str(boot["arm"])), set()).add(digest)
+        found += [doubts.changed_files(*party, what, len(all_)) for party, all_ in seen.items() if len(all_) > 1]
+    return found
 
 
 def _name(cell: Cell) -> str:

@@ -11,7 +11,20 @@ from bench.analysis.summary import summarise
 from bench.analysis.validity import boot_doubts, judge
 from bench.wire.codec import to_json
 from bench.wire.job import Job
-from bench.wire.record import End, Hello, LogPart, PhaseDone, Placed, Quieted, Ready, Record, Row, Samples, Started
+from bench.wire.record import (
+    End,
+    Files,
+    Hello,
+    LogPart,
+    PhaseDone,
+    Placed,
+    Quieted,
+    Ready,
+    Record,
+    Row,
+    Samples,
+    Started,
+)
 
 # What comes once a boot, and the field that keeps it.
 _ONCE: dict[type, str] = {
@@ -19,6 +32,7 @@ _ONCE: dict[type, str] = {
     Quieted: "quieted",
     Started: "started",
     Placed: "placed",
+    Files: "files",
     Ready: "ready",
     End: "end",
 }
@@ -36,6 +50,7 @@ class Collected:
     quieted: Quieted | None = None
     started: Started | None = None
     placed: Placed | None = None
+    files: Files | None = None
     ready: Ready | None = None
     end: End | None = None
 
@@ -59,7 +74,7 @@ class Collected:
 
     def line(self, window_s: float) -> dict[str, Any]:
         """The boot's line: facts, phases, values of every metric, and the status that these allow."""
-        boot = self._facts(window_s)
+        boot = {**self._facts(window_s), "files": to_json(self.files) if self.files else {}}
         series = frame(self.rows)
         summary = summarise(boot, series)
         status, reason, evidence = judge(boot, series)

@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 from bench.host import qmp
 from bench.host.actions import Scene, act, filled_in
 from bench.host.cgroup import Group
+from bench.host.digest import files_of
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
@@ -73,6 +74,8 @@ class Boot:
         emit(self._placed)
         if self._placed.problem:
             raise PlacementError(self._placed.problem)
+        # While the guest boots; the digests take some 50 ms.
+        emit(await asyncio.to_thread(files_of, self._job.paths.kernel, self._qemu.pid))
         emit(await self._ready())
         # Not before: it would take CPU time from the boot, which no metric looks into.
         self.sampler.start()

@@ -1,4 +1,4 @@
-"""What comes up while a job runs, one JSON line each. The order is Hello, Quieted, Started, Placed, Ready, then
+"""What comes up while a job runs, one JSON line each. The order is Hello, Quieted, Started, Placed, Files, Ready, then
 PhaseDone, Samples and LogPart as they happen, and End, always last. A stream without End is a host side that died.
 
 All times are seconds of the host's monotonic clock since QEMU was started (`t`), unless a name says otherwise.
@@ -58,6 +58,19 @@ class Started:
     argv: list[str]
     qemu_pid: int
     wall_time: str
+
+
+@dataclass(frozen=True)
+class Files:
+    """What really runs: path and sha256 of QEMU's binary and of the guest's kernel image, None where not readable.
+
+    qemu: the binary behind a launcher too, as /proc/PID/exe has it once QEMU's monitor answered.
+    """
+
+    qemu: Optional[str]
+    qemu_sha256: Optional[str]
+    kernel: str
+    kernel_sha256: Optional[str]
 
 
 @dataclass(frozen=True)
@@ -162,7 +175,9 @@ class Released:
     swap: dict[str, Any] = field(default_factory=dict)
 
 
-Record = Union[Hello, Quieted, Started, Placed, Ready, PhaseDone, Samples, LogPart, End, Reply, Waiting, Held, Released]
+Record = Union[
+    Hello, Quieted, Started, Placed, Files, Ready, PhaseDone, Samples, LogPart, End, Reply, Waiting, Held, Released
+]
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Record)}
 
 

@@ -15,7 +15,7 @@ from jobs import IDLE, LOCKED, NONE, REPORTING, cycle, guest_op, settle
 
 from bench.host.cpulist import parse_cpus, show_cpus
 from bench.wire.job import Arm, Job, Phase, Placement, Quiet
-from bench.wire.record import End, Hello, LogPart, PhaseDone, Placed, Quieted, Ready, Samples, Started
+from bench.wire.record import End, Files, Hello, LogPart, PhaseDone, Placed, Quieted, Ready, Samples, Started
 from bench.wire.units import MIB
 
 TOUCHED = 16 * MIB
@@ -63,7 +63,7 @@ def test_a_boot_tells_its_story_in_order_and_ends(reported: Run) -> None:
     host, end, phases = reported
     assert (end.status, end.reason, end.evidence) == ("ok", "", [])
     kinds = [type(item) for item in host.records if not isinstance(item, Samples)]
-    assert kinds == [Hello, Quieted, Started, Placed, Ready, *[PhaseDone] * len(NAMES), *[LogPart] * 3, End]
+    assert kinds == [Hello, Quieted, Started, Placed, Files, Ready, *[PhaseDone] * len(NAMES), *[LogPart] * 3, End]
     assert list(phases) == NAMES
     assert host.process.returncode == 0
     assert host.log() == ""

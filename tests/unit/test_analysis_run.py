@@ -113,6 +113,16 @@ def test_the_last_good_attempt_counts_and_a_retry_is_warned_of() -> None:
     assert {"retries", "failed-boots"} <= codes(analysis)
 
 
+def test_a_kernel_or_qemu_that_was_replaced_during_the_run_is_warned_of_with_its_arm() -> None:
+    boots = good_run()
+    for boot in boots:
+        boot["files"] = {"qemu_sha256": "q", "kernel_sha256": boot["arm"]}
+    assert "files-changed" not in codes(analyse(run(), boots))
+    next(boot for boot in boots if boot["arm"] == "reporting")["files"]["kernel_sha256"] = "another"
+    (warning,) = [doubt for doubt in analyse(run(), boots)["warnings"] if doubt["code"] == "files-changed"]
+    assert "local: the boots of arm reporting ran 2 different guest kernels" in warning["text"]
+
+
 def test_of_two_good_attempts_the_later_one_counts() -> None:
     first, second = (measured("none", 1, {}, attempt=attempt) for attempt in (1, 2))
     assert chosen([first, second])[(*CELL, "none", 1)] is second

@@ -12,7 +12,7 @@ from bench.controller.collect import Collected
 from bench.wire import record
 from bench.wire.job import Arm, Job
 from bench.wire.metrics import metrics_of
-from bench.wire.record import End, Placed, Quieted, Record, Samples
+from bench.wire.record import End, Files, Placed, Quieted, Record, Samples
 
 
 def collected(request: Job, records: list[Record]) -> Collected:
@@ -96,6 +96,18 @@ def test_where_it_ran_and_how_quiet_the_host_was_is_kept_as_it_was_told() -> Non
     assert line["quiet"] == {"waited_s": 1.5, "readings": {"busy_share": 0.02}, "over": []}
     assert line["placed"] == {"seen": {"vcpu0": "2", "memory": "bind:0"}, "problem": ""}
     assert line["status"] == "ok"
+
+
+def test_the_files_that_ran_are_kept_with_their_digests() -> None:
+    files = Files("/usr/bin/qemu-system-x86_64", "ab" * 32, "/boot/vmlinuz", None)
+    line = collected(job(), [*good_boot(job()), files]).line(5.0)
+    assert line["files"] == {
+        "qemu": "/usr/bin/qemu-system-x86_64",
+        "qemu_sha256": "ab" * 32,
+        "kernel": "/boot/vmlinuz",
+        "kernel_sha256": None,
+    }
+    assert collected(job(), good_boot(job())).line(5.0)["files"] == {}
 
 
 def test_a_boot_that_told_neither_has_nothing_in_their_place() -> None:

@@ -61,6 +61,21 @@ def change_boots(run: Path, change: Callable[[Boot], Boot]) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
+def test_the_binaries_that_ran_are_shown_with_their_digests_arm_by_arm(bare: Path) -> None:
+    assert "QEMU and kernels" not in rendered(bare).text
+
+    def ran(boot: Boot) -> Boot:
+        kernel = f"/boot/{boot['arm']}"
+        files = {"qemu": "/q", "qemu_sha256": "0a" * 32, "kernel": kernel, "kernel_sha256": None}
+        return {**boot, "files": files}
+
+    change_boots(bare, ran)
+    text = rendered(bare).text
+    assert "guest kernel /boot/none /boot/reporting" in text
+    assert f"its sha256 {'0a' * 32}" in text
+    assert "the kernel's sha256 not there" in text
+
+
 def test_all_hosts_come_first_and_then_each_of_them(page: Reader) -> None:
     places = [page.text.index(words) for words in ("All hosts combined", "Metrics of each host", "Figures Workload")]
     assert places == sorted(places)
