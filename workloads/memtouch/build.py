@@ -18,8 +18,8 @@ ffi.cdef(DECLARATIONS)
 ffi.set_source(
     "workloads.memtouch._memtouch",
     '#include "memtouch.h"',
-    sources=[f"{FOLDER}/{name}.c" for name in ("memtouch", "histogram", "release", "throughput", "reader")],
-    depends=[f"{FOLDER}/memtouch.h"],
+    sources=[f"{FOLDER}/{name}.c" for name in ("memtouch", "histogram", "release", "throughput", "reader", "probe")],
+    depends=[f"{FOLDER}/memtouch.h", f"{FOLDER}/task.h"],
     include_dirs=[FOLDER],
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror"],
     py_limited_api=True,

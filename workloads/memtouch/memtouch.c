@@ -89,6 +89,9 @@ int mt_map(struct mt_region *region, int thp)
         error = -errno;
     else
         error = advise_thp(start, bytes, thp);
+    /* Pages that a forked task has too are not freed by whoever releases them. */
+    if (!error && madvise(start, bytes, MADV_DONTFORK))
+        error = -errno;
     if (error) {
         munmap(start, bytes);
         return error;

@@ -141,6 +141,36 @@ void mt_stop_reading(struct mt_pieces *set);
 /* Its order: a permutation of 0..mask (2^n - 1, n > 0), another one for each round; every step is a bijection of n bits. */
 uint64_t mt_shuffled(uint64_t index, uint64_t round, uint64_t mask);
 
+/* Probe: units of fixed work, counted in quanta of fixed length, until stopped or until all `quanta` are over. The board is
+ * memory shared with the probe (mt_probe_board_bytes(quanta), zeroed, owned by the caller). While it counts it reads the
+ * clock and does nothing else that could call the kernel; its memory was written before. */
+enum mt_probe_kind { MT_PROBE_WORK, MT_PROBE_BANDWIDTH };
+
+struct mt_probe {
+    uint64_t quantum_ns;
+    uint64_t quanta;
+    uint64_t bytes;      /* bandwidth: the buffer, of which one half is copied to the other */
+    int32_t kind;
+    int32_t cpu;         /* to pin the probe to */
+    int32_t ready_fd;    /* gets one byte when the probe counts (or has failed) */
+};
+
+struct mt_quantum {
+    uint64_t units;         /* begun in this quantum and done, perhaps later */
+    uint64_t longest_ns;    /* the longest of them took */
+};
+
+uint64_t mt_probe_board_bytes(uint64_t quanta);
+uint64_t mt_probe_unit_bytes(int kind);    /* copied by a unit; 0 where nothing is */
+/* Count in the calling thread. */
+int mt_run_probe(void *board, const struct mt_probe *probe);
+/* Count in a new process, which ends with its parent. Returns its id. */
+int mt_fork_probe(void *board, const struct mt_probe *probe);
+void mt_probe_stop(void *board);
+int mt_probe_status(const void *board);
+uint64_t mt_probe_start_ns(const void *board);
+uint64_t mt_probe_done(const void *board);    /* quanta that are over; their records follow the board's first 128 bytes */
+
 /* cffi: end */
 
 #endif

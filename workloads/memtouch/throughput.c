@@ -1,6 +1,7 @@
 /* The tasks of the throughput mode. What is counted follows will-it-scale's tests/page_fault1.c to page_fault3.c. */
 #define _GNU_SOURCE
 #include "memtouch.h"
+#include "task.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -101,7 +102,7 @@ static int map_write_unmap(void *board, uint32_t index, const struct mt_task *ta
     return 0;
 }
 
-static int pin(int cpu)
+int mt_pin(int cpu)
 {
     unsigned long mask[128] = {0};    /* 8192 CPUs, more than cpu_set_t has */
     const unsigned bits = 8 * sizeof(*mask);
@@ -123,7 +124,7 @@ static int start_together(const struct mt_task *task)
 
 int mt_run_task(void *board, uint32_t index, const struct mt_task *task)
 {
-    int error = task->test < 1 || task->test > 3 || task->bytes == 0 ? -EINVAL : pin(task->cpu);
+    int error = task->test < 1 || task->test > 3 || task->bytes == 0 ? -EINVAL : mt_pin(task->cpu);
     /* Written even after an error, so that whoever waits for all tasks never waits for this one. */
     if (write(task->ready_fd, "", 1) != 1 && !error)
         error = -errno;
@@ -135,7 +136,7 @@ int mt_run_task(void *board, uint32_t index, const struct mt_task *task)
     return error;
 }
 
-int mt_fork_task(void *board, uint32_t index, const struct mt_task *task)
+int mt_fork(void)
 {
     pid_t parent = getpid();
     pid_t child = fork();
@@ -148,5 +149,13 @@ int mt_fork_task(void *board, uint32_t index, const struct mt_task *task)
     signal(SIGTERM, SIG_DFL);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(1);
+    return 0;
+}
+
+int mt_fork_task(void *board, uint32_t index, const struct mt_task *task)
+{
+    int child = mt_fork();
+    if (child)
+        return child;
     _exit(mt_run_task(board, index, task) ? 1 : 0);
 }
