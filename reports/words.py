@@ -30,6 +30,8 @@ GROUPS = (
     ("Who uses the page cache", ("reader_p50_s", "reader_p99_s", "reader_p999_s", "cache_reread_bytes",
                                  "cache_refaults", "warm_hot_s_per_gib", "warm_hot_disk_share", "warm_s_per_gib",
                                  "warm_disk_share", "cold_s_per_gib")),
+    ("Others in the guest", ("probe_work_share", "probe_p1_share", "probe_p50_share", "probe_p99_share",
+                             "probe_quiet_p1_share", "probe_longest_s", "probe_again_share")),
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
                        "qemu_main_cpu_s", "guest_cpu_s", "guest_kworker_cpu_s", "policy_cpu_s", "qmp_round_trip_p50_s",

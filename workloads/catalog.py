@@ -7,9 +7,10 @@ from workloads.cache import CACHE
 from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
 from workloads.integrity import INTEGRITY
+from workloads.jitter import JITTER
 from workloads.refault import REFAULT
 from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for workload in (APPLICATION, CYCLE, CACHE, FAULTS, INTEGRITY, REFAULT)
+    workload.name: workload for workload in (APPLICATION, CYCLE, CACHE, FAULTS, INTEGRITY, JITTER, REFAULT)
 }

@@ -5,8 +5,23 @@ A sentinel region is filled once and verified in every iteration: a page in use 
 
 from __future__ import annotations
 
-from workloads.phases import give, grow, guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
+from workloads.phases import (
+    give,
+    grow,
+    guest,
+    hold,
+    iterations,
+    policy_start,
+    policy_stop,
+    probe_begin,
+    probe_end,
+    probe_mark,
+    proof,
+    settle,
+    setup,
+)
 from workloads.shape import (
+    PROBING,
     SETTLING,
     Around,
     Parameter,
@@ -14,7 +29,9 @@ from workloads.shape import (
     PhaseDict,
     Workload,
     own_needs,
+    probe_needs,
     share_bytes,
+    wrong_probing,
     wrong_settling,
 )
 
@@ -27,6 +44,7 @@ _PARAMETERS = (
     Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
     Parameter("hold_s", "seconds", 1.0, "time between touch and free", 0, 3600),
     *SETTLING,
+    *PROBING,
     Parameter(
         "proof",
         "size",
@@ -70,6 +88,7 @@ def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, i
         (f"touch {params['touch']:.0%}", touched_bytes(params, guest_memory_bytes)),
         *([(f"held {params['held']:.0%}", _held_bytes(params, guest_memory_bytes))] if params["held"] else []),
         ("sentinel", params["sentinel"]),
+        *probe_needs(params),
         *own_needs(guest_memory_bytes),
     )
 
@@ -91,7 +110,7 @@ def _held(params: Params, around: Around) -> list[PhaseDict]:
 
 def check(params: Params) -> list[tuple[str, str]]:
     """Values that do not go together."""
-    pairs = wrong_settling(params)
+    pairs = [*wrong_settling(params), *wrong_probing(params)]
     for name, page in (("sentinel", 1 << 16), ("hole_block", 4096)):
         if params[name] % page:
             pairs.append((name, f"no multiple of {page // 1024}K; make it one"))
@@ -122,10 +141,13 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
         hold("hold", params["hold_s"]),
         guest("verify", "verify", region=REGION, extent="word"),
         guest("snapshot-before", "snapshot"),
+        *probe_begin(params),
         *policy_start(around),
+        *probe_mark(params, "after"),
         guest("free", "release", region=REGION, how=params["release"], **blocks),
         *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
+        *probe_end(params),
         guest("snapshot", "snapshot"),
         *policy_stop(around),
         guest("sentinel-verify", "verify", region=SENTINEL, extent="full"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from workloads.beside import Probes
     from workloads.memtouch import Region, Verified
     from workloads.policy import Loop
     from workloads.programs import Programs
@@ -31,6 +32,7 @@ class Operations:
         self._loop: Loop | None = None
         self._programs: Programs | None = None
         self._disk = Disk(root)
+        self._probes: Probes | None = None
 
     def table(self) -> dict[str, Operation]:
         """Every operation by the name that the host calls it by."""
@@ -45,6 +47,9 @@ class Operations:
             "throughput": self.throughput,
             "policy_start": self.policy_start,
             "policy_stop": self.policy_stop,
+            "probe_start": self._probe("start"),
+            "probe_mark": self._probe("mark"),
+            "probe_stop": self._probe("stop"),
             "churn": self.churn,
             "compact": self.compact,
             "corrupt": self.corrupt,
@@ -258,6 +263,18 @@ class Operations:
         from workloads.programs import remove
 
         return remove(paths)
+
+    def _probe(self, what: str) -> Operation:
+        """An operation of workloads.beside.Probes, which is made at its first use."""
+
+        def operation(**args: Any) -> dict[str, Any]:
+            from workloads.beside import Probes
+
+            self._probes = self._probes or Probes(self._root)
+            done: dict[str, Any] = getattr(self._probes, what)(**args)
+            return done
+
+        return operation
 
     def _region(self, name: str) -> Region:
         if name not in self._regions:

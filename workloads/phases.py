@@ -8,6 +8,7 @@ from workloads.shape import Around, Params, PhaseDict
 
 PROOF = "proof"
 # How long the guest may take to give memory up, or to have it back: for hangs, not for slowness.
+_PROBE_ROOM_S = 300.0
 _GIVE_BASE_S, _GIVE_S_PER_GIB = 20.0, 5.0
 
 
@@ -73,6 +74,29 @@ def give(around: Around, size: Any = None) -> list[PhaseDict]:
 def grow(around: Around) -> list[PhaseDict]:
     """The guest gets all its memory again, to be done before it wants it."""
     return [_without(around, "grow", 0)] if around.give else []
+
+
+def probe_begin(params: Params) -> list[PhaseDict]:
+    """The probe begins, and counts for a while before anything happens, where the plan wants one."""
+    if params["probe"] == "none":
+        return []
+    room_s = params["probe_before_s"] + params["settle_max_s"] + _PROBE_ROOM_S
+    probe = {"kind": params["probe"], "quantum_s": params["probe_quantum_s"], "bytes": params["probe_bytes"]}
+    return [
+        guest("probe", "probe_start", room_s=room_s, **probe),
+        *probe_mark(params, "before"),
+        hold("probe-hold", params["probe_before_s"]),
+    ]
+
+
+def probe_mark(params: Params, name: str) -> list[PhaseDict]:
+    """What is counted from here on belongs to the window `name`."""
+    return [] if params["probe"] == "none" else [guest(f"probe-{name}", "probe_mark", window=name)]
+
+
+def probe_end(params: Params) -> list[PhaseDict]:
+    """The probe ends; windows are as long as that of the footprint, the same for every arm."""
+    return [] if params["probe"] == "none" else [guest("probe-end", "probe_stop", window_s=params["window_s"])]
 
 
 def _without(around: Around, name: str, size: Any) -> PhaseDict:

@@ -59,6 +59,23 @@ SETTLING = (
     Parameter("window_s", "seconds", 8.0, "fixed window of the footprint, from the free on", 0.1, 3600),
 )
 
+# For workloads that can have a probe beside them.
+PROBING = (
+    Parameter(
+        "probe",
+        "choice",
+        "none",
+        "what counts its work on a CPU of its own meanwhile",
+        choices=("none", "work", "bandwidth"),
+    ),
+    Parameter("probe_quantum_s", "seconds", 0.01, "length of the quanta in which it counts", 0.0005, 1),
+    Parameter("probe_before_s", "seconds", 3.0, "time that is counted before the free", 0.1, 3600),
+    Parameter(
+        "probe_bytes", "size", 64 << 20, "what probe: bandwidth copies, to be larger than caches", 1 << 20, 1 << 40
+    ),
+)
+LEAST_QUANTA = 20
+
 
 def share_bytes(share: float, guest_memory_bytes: int) -> int:
     """A share of the guest's memory in whole 2 MiB blocks, at least one."""
@@ -85,6 +102,21 @@ def wrong_settling(params: Params) -> list[tuple[str, str]]:
 def no_disk(_params: Params, _guest_memory_bytes: int) -> int:
     """Of a workload that reads no disk."""
     return 0
+
+
+def probe_needs(params: Params) -> tuple[tuple[str, int], ...]:
+    """What a probe needs, as a part of `memory_needed`."""
+    return (("the probe's buffer", params["probe_bytes"]),) if params["probe"] == "bandwidth" else ()
+
+
+def wrong_probing(params: Params) -> list[tuple[str, str]]:
+    """Values of PROBING that do not go together, for `check`."""
+    least = LEAST_QUANTA * params["probe_quantum_s"]
+    if params["probe"] == "none" or min(params["probe_before_s"], params["window_s"]) >= least:
+        return []
+    return [
+        ("probe_quantum_s", f"{LEAST_QUANTA} quanta fit neither into probe_before_s nor into window_s; make it less")
+    ]
 
 
 @dataclass(frozen=True)

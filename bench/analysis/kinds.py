@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis import giving, values, values_application, values_cache, values_cost, values_price
+from bench.analysis import (
+    giving,
+    values,
+    values_application,
+    values_cache,
+    values_cost,
+    values_jitter,
+    values_price,
+)
 from bench.analysis.values import Boot, How
 
 
@@ -31,13 +39,14 @@ KINDS: dict[str, Kind] = {
     "cycle": Kind(
         ("touch", "hold", "verify", "free", "settle", "retouch"),
         ("free", "settle"),
-        {**values.CYCLE, **values_price.PRICE},
+        {**values.CYCLE, **values_price.PRICE, **values_jitter.PROBE},
     ),
     "cache": Kind(("read", "window", "reread-hot", "reread"), PROOF, values_cache.CACHE),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT
     ),
+    "jitter": Kind(("free", "settle", "again"), ("free", "settle"), values_jitter.JITTER),
     "integrity": Kind(
         ("churn-under", "churn-over", "settle", "verify"), ("churn-over", "settle"), values_cost.INTEGRITY
     ),

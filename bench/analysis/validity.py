@@ -16,6 +16,7 @@ from bench.analysis.kinds import PROOF, kind_of
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
 from bench.analysis.values import DISCARD, LEAST_RETURNED_BYTES, RAM, Boot, number
+from bench.analysis.values_jitter import probe_doubts
 from bench.wire.units import show_bytes
 
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio_balloon.h
@@ -57,7 +58,7 @@ def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doub
     for index in unsettled_iterations(boot):
         text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
         doubts.append(Doubt("unsettled", text))
-    doubts += not_given(boot)
+    doubts += [*not_given(boot), *probe_doubts(boot)]
     if any("node-name=disk" in str(word) and "cache.direct=off" in str(word) for word in boot.get("argv") or []):
         text = "the scratch disk was read through the host's page cache: its file system cannot do O_DIRECT"
         doubts.append(Doubt("cached-disk", text))

@@ -95,6 +95,14 @@ def unfit(cell: Cell, plan_memory_bytes: int) -> str:
     )
 
 
+def crowded(cell: Cell, plan_vcpus: int) -> str:
+    """Why the cell has too few CPUs; "" when it has not."""
+    probed = cell.params.get("probe", "none") != "none"
+    if not probed or (cell.vcpus or plan_vcpus) > 1:
+        return ""
+    return "the probe needs a CPU of its own, and the guest has one in all; give it vcpus: 2 or more"
+
+
 def _read(document: Document, path: KeyPath) -> tuple[Cell | None, list[Problem]]:
     entry = document.sub(path).value
     kind = entry.get("workload") if isinstance(entry, dict) else None

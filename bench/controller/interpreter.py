@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # What the agent imports now or late: memtouch, the console's codecs, tracebacks; json in case _json has changed.
 WANTED = (
     "workloads.agent",
+    "workloads.beside",
     "workloads.memtouch",
     "workloads.policy",
     "workloads.programs",

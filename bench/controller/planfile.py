@@ -9,7 +9,16 @@ from typing import Any, Literal
 from pydantic import Field
 
 from bench.controller.arms import read_against, read_arms
-from bench.controller.cells import SMALLEST_GUEST_BYTES, Cell, GuestMemory, Vcpus, read_cells, unfit, unknown_arms
+from bench.controller.cells import (
+    SMALLEST_GUEST_BYTES,
+    Cell,
+    GuestMemory,
+    Vcpus,
+    crowded,
+    read_cells,
+    unfit,
+    unknown_arms,
+)
 from bench.controller.conditions import QUIET, QuietModel, SwapModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
 from bench.controller.programs import Program, read_programs
@@ -208,9 +217,8 @@ def _fits(document: Document, cells: tuple[Cell, ...], guest: GuestModel) -> lis
     if cells and all(cell.skip for cell in cells):
         found.append(document.problem(("workloads",), "every workload is left out (skip: true); keep one"))
     for cell in cells:
-        reason = unfit(cell, guest.memory)
-        if reason:
-            found.append(document.problem(("workloads", _index(document, cell)), reason))
+        reasons = (unfit(cell, guest.memory), crowded(cell, guest.vcpus))
+        found += [document.problem(("workloads", _index(document, cell)), reason) for reason in reasons if reason]
     return found
 
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from functools import cache
 
-from bench.wire import metrics_application, metrics_cache, metrics_cost, metrics_cycle, metrics_give, metrics_price
+from bench.wire import (
+    metrics_application,
+    metrics_cache,
+    metrics_cost,
+    metrics_cycle,
+    metrics_give,
+    metrics_jitter,
+    metrics_price,
+)
 from bench.wire.metric import Metric
 
 __all__ = ["METRICS", "Metric", "metrics_of"]
@@ -21,6 +29,7 @@ _TABLES = (
     metrics_application.TABLE,
     metrics_give.TABLE,
     metrics_cache.TABLE,
+    metrics_jitter.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bench.wire.metric import MIB, Metric
 
+# Workloads that free memory once and wait until it came back.
+FREEING = ("cycle", "jitter")
 TABLE = (
     Metric(
         "resident_peak_bytes",
@@ -22,6 +24,7 @@ TABLE = (
         "ratio",
         "plateau after the free: median residency of the last fifth of the settle phase",
         resolution=MIB,
+        workloads=FREEING,
     ),
     Metric(
         "returned_bytes",
@@ -31,6 +34,7 @@ TABLE = (
         "difference",
         "residency at the start of the free minus residual_bytes",
         resolution=MIB,
+        workloads=FREEING,
     ),
     Metric(
         "returned_share",
@@ -40,6 +44,7 @@ TABLE = (
         "difference",
         "returned_bytes divided by the bytes that the guest freed",
         resolution=0.002,
+        workloads=FREEING,
     ),
     Metric(
         "t50_s",
@@ -58,6 +63,7 @@ TABLE = (
         "ratio",
         "start of the free until 90 % of returned_bytes had come back",
         resolution=0.05,
+        workloads=FREEING,
     ),
     Metric(
         "t99_s",
@@ -197,6 +203,7 @@ TABLE = (
         "CPU seconds of QEMU, all threads, from the start of the free over the plan's fixed window",
         time_like=True,
         resolution=0.02,
+        workloads=FREEING,
     ),
     Metric(
         "stuck_free_bytes",

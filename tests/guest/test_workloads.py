@@ -166,3 +166,23 @@ def test_memory_that_the_host_asks_for_leaves_it_and_is_there_again_when_it_is_w
         assert (plugged["reached"], plugged["reached_bytes"]) == (True, 0)
         assert line["guest"]["memory_bytes"] < 0.6 * ROOMY
         assert line["qmp"]["memory"]["plugged-memory"] == 256 * MIB
+
+
+@pytest.mark.parametrize("kind", ["work", "bandwidth"])
+def test_a_probe_counts_beside_what_frees_memory_and_sees_who_takes_its_time(lab: Lab, kind: str) -> None:
+    arm = ARMS["reporting"]
+    changes = {"touch": 0.3, "probe": kind, "probe_before_s": 1.0, "probe_bytes": 16 * MIB, "drain_min_s": 1.0}
+    job = lab.job(arm, phases_of("jitter", arm, ROOMY, **changes), workload="jitter")
+    line = lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY, vcpus=2))).line(4.5)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    begun, counted = answer(line, "probe"), answer(line, "probe-end")
+    assert (begun["cpu"], begun["other_cpus"]) == (1, [0])
+    assert counted["unit_bytes"] == (16384 if kind == "bandwidth" else 0)
+    before, after, again = (counted["windows"][name] for name in ("before", "after", "again"))
+    assert [window["covered"] for window in (before, after, again)] == [True, True, True]
+    assert 95 <= before["quanta"] <= 130
+    assert 448 <= after["quanta"] <= 450
+    assert 0 < line["values"]["probe_p1_share"][0] <= line["values"]["probe_p50_share"][0] < 1.5
+    # The memory was there before the probe was forked, and must be free all the same.
+    assert answer(line, "free")["bytes"] > 0.29 * ROOMY
+    assert line["values"]["returned_share"][0] > 0.5

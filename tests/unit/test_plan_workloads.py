@@ -63,8 +63,9 @@ MEASURED = {
     "cache": "window",
     "cycle": "free",
     "faults": "faults",
-    "refault": "free",
     "integrity": "churn-under",
+    "jitter": "free",
+    "refault": "free",
 }
 
 
@@ -132,8 +133,9 @@ FREED = {
     "cache": "reader",
     "cycle": "free",
     "faults": "fill-free",
-    "refault": "free",
     "integrity": "churn-over",
+    "jitter": "free",
+    "refault": "free",
 }
 
 
@@ -163,3 +165,48 @@ def test_virtio_mem_is_plugged_before_anything_else_and_needs_its_driver(workloa
     assert first["args"] == {"page_reporting_order": None, "driver": "virtio-mem"}
     assert (second["name"], second["op"], second["args"]["bytes"]) == ("plug", "virtio-mem", 0)
     assert not [phase for phase in phases(workload) if phase["name"] in ("plug", "give", "grow")]
+
+
+@pytest.mark.parametrize("workload", ["cycle", "jitter"])
+def test_a_probe_counts_before_the_free_and_through_the_wait_after_it(workload: str) -> None:
+    changes = {"probe": "work", "probe_quantum_s": 0.001, "probe_before_s": 2.0, "window_s": 5.0, "settle_min_s": 5.0}
+    found = phases(workload, Around(GUEST, policy=POLICY, give="balloon"), **changes)
+    names = [phase["name"] for phase in found]
+    order = [
+        "touch",
+        "probe",
+        "probe-before",
+        "probe-hold",
+        "policy",
+        "probe-after",
+        "free",
+        "give",
+        "settle",
+        "probe-end",
+    ]
+    assert [name for name in names if name in order] == order
+    by_name = {phase["name"]: phase["args"] for phase in found}
+    assert (by_name["probe"]["kind"], by_name["probe"]["quantum_s"]) == ("work", 0.001)
+    assert by_name["probe-hold"]["s"] == 2.0
+    assert by_name["probe-after"] == {"window": "after"}
+    assert by_name["probe-end"] == {"window_s": 5.0}
+
+
+def test_the_probe_of_jitter_goes_on_while_memory_is_wanted_again() -> None:
+    names = [phase["name"] for phase in phases("jitter", Around(GUEST, give="virtio-mem"))]
+    order = ["settle", "probe-again", "grow", "map-again", "again", "probe-end", "verify"]
+    assert [name for name in names if name in order] == order
+
+
+def test_a_workload_has_a_probe_only_where_the_plan_wants_one() -> None:
+    assert not [phase for phase in phases("cycle") if phase["op"].startswith("probe")]
+    plain, copying = ({**WORKLOADS["cycle"].defaults(), "probe": kind} for kind in ("work", "bandwidth"))
+    needed = [sum(size for _, size in WORKLOADS["cycle"].memory_needed(params, GUEST)) for params in (plain, copying)]
+    assert needed[1] - needed[0] == 64 * MIB
+
+
+def test_quanta_have_to_fit_into_what_is_counted() -> None:
+    for workload in ("cycle", "jitter"):
+        params = {**WORKLOADS[workload].defaults(), "probe": "work", "probe_quantum_s": 0.2}
+        assert [key for key, _ in WORKLOADS[workload].check(params)] == ["probe_quantum_s"]
+        assert WORKLOADS[workload].check({**params, "probe_quantum_s": 0.1}) == []
