@@ -6,7 +6,7 @@ free meanwhile. While other programs run, their share is in it.
 
 drop-caches: Documentation/admin-guide/sysctl/vm.rst. reclaim: memory.reclaim of the root cgroup (Linux 5.19,
 admin-guide/cgroup-v2.rst). mglru: admin-guide/mm/multigen_lru.rst, "Proactive reclaim". compact: vm.rst,
-compact_memory. damon: the parameters of DAMON_RECLAIM (admin-guide/mm/damon/reclaim.rst).
+compact_memory. damon: workloads/damon.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import threading
 import time
 
-from workloads import guestos, usage
+from workloads import damon, guestos, usage
 from workloads.guestos import Unsupported
 
 TYPE_CHECKING = False  # importing typing is slow in an emulated guest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _VM = "proc/sys/vm"
 _LRU = "sys/kernel/debug/lru_gen"
-_DAMON = "sys/module/damon_reclaim/parameters"
 _CGROUP = "tmp/cgroup"
 
 
@@ -171,28 +170,17 @@ def lru_generations(text: str) -> list[tuple[int, int, int, int]]:
 
 
 def _damon(root: str, min_age_s: float = 2.0, quota_bytes: int | None = None) -> Act:
-    """quota_bytes: at most so much a second, None: a sixteenth of the guest. The kernel's limit of time is lifted."""
-    counter = f"{_DAMON}/bytes_reclaimed_regions"
-    if not _exists(root, counter):
-        raise Unsupported("this kernel has no DAMON_RECLAIM (CONFIG_DAMON_RECLAIM) that counts what it reclaims")
-    settings: dict[str, Any] = {"min_age": int(min_age_s * 1e6), "quota_sz": quota_bytes or _sixteenth(root)}
-    # At all times, not only when memory is short.
-    always = {"quota_ms": 0, "wmarks_high": 1000, "wmarks_mid": 999, "wmarks_low": 0}
-    for name, value in {**settings, **always, "enabled": "Y"}.items():
-        _write(root, f"{_DAMON}/{name}", str(value))
-    seen = int(_read(root, counter))
+    """quota_bytes: of memory gone over in a second, at most; None: a quarter of the guest."""
+    damon.begin(root, min_age_s, quota_bytes)
+    seen = 0
 
     def act() -> int | None:
         # The kernel's own thread acts; an action only looks at what it freed meanwhile.
         nonlocal seen
-        before, seen = seen, int(_read(root, counter))
+        before, seen = seen, damon.freed_bytes(root)
         return seen - before
 
     return act
-
-
-def _end_damon(root: str) -> None:
-    _write(root, f"{_DAMON}/enabled", "N")
 
 
 _KINDS: dict[str, Callable[..., Act]] = {
@@ -203,7 +191,7 @@ _KINDS: dict[str, Callable[..., Act]] = {
     "compact": _compact,
 }
 # What goes on by itself has to be stopped.
-_ENDS: dict[str, Callable[[str], None]] = {"damon": _end_damon}
+_ENDS: dict[str, Callable[[str], None]] = {"damon": damon.end}
 
 
 def _writer(root: str, path: str, text: str, what: str) -> Act:

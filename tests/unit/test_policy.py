@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from workloads import policy
+from workloads import damon, policy
 from workloads.guestos import Unsupported
 
 LRU = """\
@@ -103,18 +103,65 @@ def test_a_kernel_without_it_says_what_it_lacks(kind: str, lacks: str, tmp_path:
         policy.start(kind, {}, tree(tmp_path))
 
 
-def test_damon_works_within_its_limits_until_it_is_stopped_and_counts_what_it_reclaimed(tmp_path: Path) -> None:
-    folder = tmp_path / "sys/module/damon_reclaim/parameters"
-    names = ("enabled", "min_age", "quota_sz", "quota_ms", "wmarks_high", "wmarks_mid", "wmarks_low")
-    root = tree(tmp_path, *(f"sys/module/damon_reclaim/parameters/{name}" for name in names))
-    folder.joinpath("bytes_reclaimed_regions").write_text("1000\n")
+DAMON = "sys/kernel/mm/damon/admin/kdamonds"
+SCHEME = f"{DAMON}/0/contexts/0/schemes/0"
+IOMEM = """\
+00000000-00000fff : Reserved
+00001000-0009fbff : System RAM
+00100000-27fdcfff : System RAM
+  21e00000-22dfffff : Kernel code
+28000000-afffffff : PCI Bus 0000:00
+"""
+
+
+def damon_tree(root: Path) -> str:
+    """The files that DAMON shows once it was told of one kdamond, context, target and scheme, and two regions."""
+    context, pattern = f"{DAMON}/0/contexts/0", f"{SCHEME}/access_pattern"
+    names = [f"{DAMON}/nr_kdamonds", f"{DAMON}/0/state", f"{DAMON}/0/contexts/nr_contexts", f"{context}/operations"]
+    names += [f"{context}/monitoring_attrs/intervals/{name}" for name in ("sample_us", "aggr_us")]
+    names += [f"{context}/targets/nr_targets", f"{context}/targets/0/regions/nr_regions"]
+    names += [f"{context}/targets/0/regions/{number}/{edge}" for number in (0, 1) for edge in ("start", "end")]
+    names += [f"{context}/schemes/nr_schemes", f"{SCHEME}/action"]
+    names += [f"{pattern}/{what}/{edge}" for what in ("sz", "nr_accesses", "age") for edge in ("min", "max")]
+    names += [f"{SCHEME}/quotas/{name}" for name in ("ms", "bytes", "reset_interval_ms", "weights/age_permil")]
+    found = tree(root, *names, f"{context}/avail_operations", f"{SCHEME}/stats/sz_applied")
+    (root / "proc/iomem").write_text(IOMEM)
+    (root / context / "avail_operations").write_text("vaddr\nfvaddr\npaddr\n")
+    (root / SCHEME / "stats/sz_applied").write_text("0\n")
+    return found
+
+
+def test_damon_pages_out_all_memory_that_is_old_within_its_quota_until_it_is_stopped(tmp_path: Path) -> None:
+    root = damon_tree(tmp_path)
     loop = policy.start("damon", {"min_age_s": 1.5, "quota_bytes": 4096, "period_s": 0.01}, root)
-    found = {name: (folder / name).read_text() for name in names}
-    assert (found["enabled"], found["min_age"], found["quota_sz"]) == ("Y", "1500000", "4096")
-    folder.joinpath("bytes_reclaimed_regions").write_text("5096\n")
+
+    def read(path: str) -> str:
+        return (tmp_path / path).read_text()
+
+    regions = f"{DAMON}/0/contexts/0/targets/0/regions"
+    assert [read(f"{regions}/{number}/{edge}") for number in (0, 1) for edge in ("start", "end")] == [
+        str(address) for address in (0x1000, 0x9F000, 0x100000, 0x27FDD000)
+    ]
+    assert (read(f"{regions}/nr_regions"), read(f"{SCHEME}/action")) == ("2", "pageout")
+    assert (read(f"{SCHEME}/access_pattern/age/min"), read(f"{SCHEME}/access_pattern/nr_accesses/max")) == ("15", "0")
+    assert (read(f"{SCHEME}/quotas/bytes"), read(f"{SCHEME}/quotas/ms")) == ("4096", "0")
+    (tmp_path / SCHEME / "stats/sz_applied").write_text("8192\n")
     wait_for_actions(loop, 2)
-    assert loop.stop()["bytes"] == 4096
-    assert (folder / "enabled").read_text() == "N"
+    assert read(f"{DAMON}/0/state") == "update_schemes_stats"
+    assert loop.stop()["bytes"] == 8192
+    assert (read(f"{DAMON}/0/state"), read(f"{DAMON}/nr_kdamonds")) == ("off", "0")
+
+
+def test_damon_that_knows_processes_only_is_not_enough(tmp_path: Path) -> None:
+    root = damon_tree(tmp_path)
+    (tmp_path / DAMON / "0/contexts/0/avail_operations").write_text("vaddr\n")
+    with pytest.raises(Unsupported, match="CONFIG_DAMON_PADDR"):
+        policy.start("damon", {}, root)
+
+
+def test_a_guest_that_shows_none_of_its_memory_is_not_guessed_at() -> None:
+    with pytest.raises(ValueError, match="no System RAM"):
+        damon.system_ram("00100000-27fdcfff : Reserved\n")
 
 
 def test_the_time_of_a_kernel_thread_counts_also_when_it_is_gone_at_the_end(
