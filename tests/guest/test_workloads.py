@@ -30,7 +30,7 @@ def line_of(lab: Lab, workload: str, arm: Arm, **changes: Any) -> dict[str, Any]
     cgroup = Cgroup() if changes.get("swap") == "on" else None
     size = WORKLOADS[workload].disk(WORKLOADS[workload].defaults() | changes, ROOMY)
     job = lab.job(arm, phases_of(workload, arm, ROOMY, **changes), workload=workload, disk_bytes=size, cgroup=cgroup)
-    return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(4.5)
+    return lab.boot(replace(job, guest=replace(job.guest, memory_bytes=ROOMY))).line(changes.get("window_s", 4.5))
 
 
 @pytest.fixture(scope="module")
