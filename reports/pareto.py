@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.wire.metrics import METRICS
-from bench.wire.units import show
+from bench.wire.units import MIB, show
 from reports import words
 from reports.axes import CHAR_PX, STEPS, figure_of, note, panes, short
 from reports.load import Json, Run
 from reports.result import is_marked
 from reports.svg import COLOUR, Picture, Size, colour, marker, picture
 
-_HEIGHT_PX, _LEFT_PX = 380, 92
+_HEIGHT_PX, _LEFT_PX, _TITLE_PX = 380, 92, 34
+# Shown in MiB: steps of whole bytes are no round numbers there.
+_BYTES = ("byte", "byte-second")
 _NEAR = 0.06
 
 
@@ -51,12 +53,15 @@ def _front(run: Run, number: int, item: Json) -> Front:
 
 
 def _draw_front(figure_id: str, run: Run, x: str, y: str, points: Sequence[Json]) -> Picture:
+    scales = {axis: MIB if METRICS[name].unit in _BYTES else 1.0 for axis, name in (("x", x), ("y", y))}
+    scaled = [{**point, **{axis: point[axis] / scale for axis, scale in scales.items()}} for point in points]
+
     def draw(size: Size) -> Figure:
-        (ax,) = panes(size, [(12, _HEIGHT_PX)], _LEFT_PX)
-        for point in points:
+        (ax,) = panes(size, [(_TITLE_PX, _HEIGHT_PX)], _LEFT_PX)
+        for point in scaled:
             _draw_point(ax, run, point)
-        _axis(ax, run, x, y, size)
-        _names(ax, points, size)
+        _axis(ax, run, (x, scales["x"]), (y, scales["y"]), size)
+        _names(ax, scaled, size)
         return figure_of(ax)
 
     said = "; ".join(
@@ -73,21 +78,22 @@ def _draw_point(ax: Axes, run: Run, point: Json) -> None:
     ax.plot([point["x"]], [point["y"]], ls="", marker=marker(place), ms=9, color=paint, mew=0, zorder=3)
 
 
-def _axis(ax: Axes, run: Run, x: str, y: str, size: Size) -> None:
+def _axis(ax: Axes, run: Run, x: tuple[str, float], y: tuple[str, float], size: Size) -> None:
+    """x, y: metric, and how many of its units one of the axis is."""
     ax.grid()
     ax.tick_params(axis="both", length=0)
     ax.margins(0.12)
-    for axis, name in ((ax.xaxis, x), (ax.yaxis, y)):
+    for axis, (name, scale) in ((ax.xaxis, x), (ax.yaxis, y)):
         unit = METRICS[name].unit
         axis.set_major_locator(MaxNLocator(4 if size.narrow else 7, steps=STEPS))
-        axis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit: show(value, unit)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _, unit=unit, scale=scale: show(value * scale, unit)))
     labels = [
         f"{words.title(name)}, {METRICS[name].direction} is better" + (" †" if is_marked(run, name) else "")
-        for name in (x, y)
+        for name, _ in (x, y)
     ]
-    ax.set_xlabel(labels[0] if not size.narrow else words.title(x))
+    ax.set_xlabel(labels[0] if not size.narrow else words.title(x[0]))
     # Above the axis: a label that is turned by 90 degrees is no label.
-    ax.set_title(labels[1] if not size.narrow else words.title(y), fontsize=13, fontweight="normal", pad=6)
+    ax.set_title(labels[1] if not size.narrow else words.title(y[0]), fontsize=13, fontweight="normal", pad=6)
 
 
 def _names(ax: Axes, points: Sequence[Json], size: Size) -> None:

@@ -273,3 +273,33 @@ def test_a_series_path_that_leaves_the_run_folder_is_not_read(tmp_path: Path) ->
     assert outside.exists()
     assert "no series file is named" in found.text
     assert "Resident memory over time" not in found.text
+
+
+def test_a_front_is_drawn_with_the_arms_that_are_beaten_and_by_whom(quick: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "front"
+    shutil.copytree(quick, folder)
+    points = [
+        {"arm": "none", "x": 400.0 * 2**20, "y": 0.1, "blocks": 3, "dominated_by": []},
+        {"arm": "reporting", "x": 150.0 * 2**20, "y": 0.2, "blocks": 3, "dominated_by": []},
+        {"arm": HOSTILE, "x": 180.0 * 2**20, "y": 0.3, "blocks": 3, "dominated_by": ["reporting"]},
+        {"arm": "broken", "x": None, "y": 0.3, "blocks": 3, "dominated_by": []},
+    ]
+    front = {"host": "local", "cell": "cycle", "x": "residual_bytes", "y": "qemu_cpu_s", "front": ["none", "reporting"]}
+    edit_json(folder / "analysis.json", lambda found: found.update(pareto=[{**front, "points": points}]))
+    page = rendered(folder)
+    assert "Trade-offs" in page.text
+    assert "Nobody is better in both than none , reporting" in page.text
+    assert "is dominated by reporting" in page.text
+    assert "400 MiB" in page.text
+
+
+def test_controls_and_guests_out_of_memory_are_said_before_the_metrics(quick: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "controls"
+    shutil.copytree(quick, folder)
+    place = {"host": "local", "cell": "cycle"}
+    controls = [{**place, "arm": "locked", "boots": 2, "recognised": 2, "why": ["QEMU has locked its memory"]}]
+    lost = [{**place, "arm": "reporting", "boots": 2}]
+    edit_json(folder / "analysis.json", lambda found: found.update(controls=controls, out_of_memory=lost))
+    text = rendered(folder).text
+    assert text.index("1 of 1 controls recognised") < text.index("Metrics Figures")
+    assert "2 guests of reporting in workload cycle on local ran out of memory" in text
