@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource  # noqa: F401 - os.wait4 imports it when it is called: without it here an image would lack it
+import select
 import signal
 import time
 
@@ -55,15 +56,11 @@ class Programs:
         """
         start = time.monotonic_ns()
         pid = self._spawn(program, argv)
-        while True:
-            done, status, usage = os.wait4(pid, os.WNOHANG)
-            now = time.monotonic_ns()
-            if done:
-                break
-            if now - start > deadline_s * 1e9:
-                _end(pid)
-                raise RuntimeError(f"{argv[0]} did not end within {deadline_s:g} s: {self._tail(program)}")
-            time.sleep(_POLL_S)
+        if not _ends(pid, deadline_s):
+            _end(pid)
+            raise RuntimeError(f"{argv[0]} did not end within {deadline_s:g} s: {self._tail(program)}")
+        now = time.monotonic_ns()
+        _, status, usage = os.wait4(pid, 0)
         if status:
             raise RuntimeError(f"{argv[0]} failed ({_ended(status)}): {self._tail(program)}")
         return {
@@ -157,6 +154,15 @@ def remove(paths: list[str]) -> dict[str, Any]:
     for path in paths:
         os.unlink(path)  # noqa: PTH108
     return {"bytes": held, "ns": time.monotonic_ns() - start}
+
+
+def _ends(pid: int, deadline_s: float) -> bool:
+    """Whether a child ends in time, without looking again and again: that took 3 % of a guest's only CPU from it."""
+    fd = os.pidfd_open(pid)
+    try:
+        return bool(select.select([fd], [], [], deadline_s)[0])
+    finally:
+        os.close(fd)
 
 
 def _end(pid: int) -> Any:
