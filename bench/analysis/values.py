@@ -104,12 +104,22 @@ def _peak(it: Iteration) -> float:
     return float(during.v.max())
 
 
-def _plateau(it: Iteration) -> float:
-    start, end = it.moment("settle", "start_s"), it.moment("settle", "end_s")
+def plateau(it: Iteration, phase: str = "settle") -> float:
+    """Median residency of the last fifth of a settle phase."""
+    start, end = it.moment(phase, "start_s"), it.moment(phase, "end_s")
     last = it.ram().between(end - PLATEAU_SHARE * (end - start), end)
     if len(last) == 0:
-        raise Missing("no sample in the last fifth of the settle phase")
+        raise Missing(f"no sample in the last fifth of the {phase} phase")
     return statistics.median(float(value) for value in last.v)
+
+
+def mean_resident(it: Iteration, phase: str) -> float:
+    """Residency over a phase: its area, divided by the length."""
+    start, end = it.moment(phase, "start_s"), it.moment(phase, "end_s")
+    area = it.ram().integral(start, end)
+    if area is None or end <= start:
+        raise Missing(f"the series does not cover phase {phase}")
+    return area / (end - start)
 
 
 def _before(it: Iteration) -> float:
@@ -120,7 +130,7 @@ def _before(it: Iteration) -> float:
 
 
 def returned(it: Iteration) -> float:
-    return _before(it) - _plateau(it)
+    return _before(it) - plateau(it)
 
 
 def _returned_share(it: Iteration) -> float:
@@ -232,7 +242,7 @@ def _ready(it: Iteration) -> float:
 How = Callable[[Iteration], float]
 CYCLE: dict[str, How] = {
     "resident_peak_bytes": _peak,
-    "residual_bytes": _plateau,
+    "residual_bytes": plateau,
     "returned_bytes": returned,
     "returned_share": _returned_share,
     **{name: _time_to(share) for name, share in _QUANTILES.items()},

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import csv
 import io
-import statistics
 from collections.abc import Callable
 
-from bench.analysis.values import NOT_ASKED, PLATEAU_SHARE, How, Iteration, Missing
+from bench.analysis.values import NOT_ASKED, How, Iteration, Missing, mean_resident, plateau, returned
 
 # Columns of `redis-benchmark --csv`, Redis 6.2 and later; before that there was no head and no latency.
 _TEST, _RATE, _P99_MS = "test", "rps", "p99_latency_ms"
@@ -42,35 +41,6 @@ def _job(phase: str) -> How:
     return lambda it: it.result(phase, "ns") / 1e9
 
 
-def _mean_resident(phase: str) -> How:
-    def value(it: Iteration) -> float:
-        start, end = it.moment(phase, "start_s"), it.moment(phase, "end_s")
-        area = it.ram().integral(start, end)
-        if area is None or end <= start:
-            raise Missing(f"the series does not cover phase {phase}")
-        return area / (end - start)
-
-    return value
-
-
-def _plateau(phase: str) -> How:
-    def value(it: Iteration) -> float:
-        start, end = it.moment(phase, "start_s"), it.moment(phase, "end_s")
-        last = it.ram().between(end - PLATEAU_SHARE * (end - start), end)
-        if len(last) == 0:
-            raise Missing(f"no sample in the last fifth of phase {phase}")
-        return statistics.median(float(sample) for sample in last.v)
-
-    return value
-
-
-def _returned(it: Iteration) -> float:
-    before = it.ram().at(it.moment("free", "start_s"))
-    if before is None:
-        raise Missing("no sample before the free")
-    return before - _plateau("settle")(it)
-
-
 def _slowdown(it: Iteration) -> float:
     first = _job("busy")(it)
     if first <= 0:
@@ -83,15 +53,15 @@ def _of_time(phase: str) -> dict[str, How]:
         f"{phase}_ops_per_s": _column(phase, _RATE, min),
         f"{phase}_p99_s": _column(phase, _P99_MS, lambda values: max(values) / 1e3),
         f"{phase}_job_s": _job(phase),
-        f"{phase}_resident_bytes": _mean_resident(phase),
+        f"{phase}_resident_bytes": lambda it: mean_resident(it, phase),
     }
 
 
 APPLICATION: dict[str, How] = {
     **_of_time("busy"),
     **_of_time("again"),
-    "idle_resident_bytes": _plateau("settle"),
-    "after_resident_bytes": _plateau("after"),
-    "idle_returned_bytes": _returned,
+    "idle_resident_bytes": plateau,
+    "after_resident_bytes": lambda it: plateau(it, "after"),
+    "idle_returned_bytes": returned,
     "slowdown_share": _slowdown,
 }

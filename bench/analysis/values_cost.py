@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bench.analysis.series import NO_CURVE
-from bench.analysis.values import DISCARD, NO_REPORTS, NOT_ASKED, How, Iteration, Missing, latency, seconds_per_gib
+from bench.analysis.values import (
+    DISCARD,
+    NO_REPORTS,
+    NOT_ASKED,
+    How,
+    Iteration,
+    Missing,
+    latency,
+    mean_resident,
+    seconds_per_gib,
+)
 from bench.wire.metrics_cost import STATES
 from bench.wire.units import GIB, show_bytes
 
@@ -26,14 +36,6 @@ def _filled(it: Iteration) -> float:
     if value is None:
         raise Missing("no sample before the end of the fill")
     return value
-
-
-def _working(it: Iteration) -> float:
-    start, end = it.moment("faults", "start_s"), it.moment("faults", "end_s")
-    area = it.ram().integral(start, end)
-    if area is None or end <= start:
-        raise Missing("the series does not cover phase faults")
-    return area / (end - start)
 
 
 def _asked(name: str, value: Callable[[Iteration], float]) -> Callable[[Iteration], float]:
@@ -106,7 +108,7 @@ _CHURNS, _VERIFIED = ("churn-under", "churn-over"), ("verify-under", "verify")
 FAULTS: dict[str, How] = {
     "faults_per_s": lambda it: it.result("faults", "per_second"),
     "filled_resident_bytes": _filled,
-    "working_resident_bytes": _working,
+    "working_resident_bytes": lambda it: mean_resident(it, "faults"),
 }
 REFAULT: dict[str, How] = {
     **{f"{state}_s_per_gib": _cost(state) for state in STATES},
