@@ -12,6 +12,7 @@ from bench.commands.labs import Labs, all_failed, owner, parted, raise_wrong_use
 from bench.controller.cargo import build_cargo
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab, paths_of
+from bench.controller.means import check_means, means_args
 from bench.controller.plan import Options, Plan, PlanFile, arm_error, check_cpus, check_memory, plan_error, resolve
 from bench.controller.programs import NoProgramError
 from bench.controller.schedule import schedule
@@ -122,6 +123,7 @@ def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
         plan = resolve(question.plan, answer["accel"], question.options)
         check_memory(plan, host, int(answer["available_bytes"]))
         check_cpus(plan, host)
+        _check_means(lab, plan, answer)
         arms = _arms(lab, plan)
     finally:
         keeper.release()
@@ -130,6 +132,15 @@ def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
     found = {"taken_over": keeper.held.taken_over, "recovered": to_json(keeper.held.recovered)}
     named = {"name": host.name, "address": host.address}
     return {**named, **answer, "arms": arms, "pushed": pushed, **found, "when": when}
+
+
+def _check_means(lab: Lab, plan: Plan, answer: Mapping[str, Any]) -> None:
+    """Raises InputError where guests in groups cannot be run there, or could take the host down."""
+    # Blocks differ in the order of their boots only.
+    jobs = schedule(replace(plan, blocks=1), lab.host, paths_of(answer), answer["accel"], 0)
+    args = means_args(plan, lab.host, jobs)
+    if args is not None:
+        check_means(plan, lab.host, lab.session.ask("means", **args)["problems"])
 
 
 def _tell(host: Host, held: Held) -> None:

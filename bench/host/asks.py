@@ -1,4 +1,5 @@
-"""Answers to what is no boot of a plan: `resolve` (what would a guest run with here?), `prepare`, `doctor` and `tune`.
+"""Answers to what is no boot of a plan: `resolve` (what would a guest run with here?), `means` (can groups of guests be
+run here?), `prepare`, `doctor` and `tune`.
 
 The same functions serve the local machine and a remote one: they run in the host side, where QEMU is.
 """
@@ -22,6 +23,7 @@ from bench.host.journal import default_path as journal_path
 from bench.host.keeper import tune_answer
 from bench.host.kernels import Kernel
 from bench.host.lock import default_path, holder
+from bench.host.means import means
 from bench.host.package_probes import find_qemu
 from bench.host.prepare import prepare
 from bench.host.readers import available_bytes
@@ -41,6 +43,7 @@ def answer(ask: Ask, boot: Boot, root: Path = Path("/")) -> dict[str, Any]:
     folder = cache_folder()
     handlers: dict[str, Callable[[], dict[str, Any]]] = {
         "resolve": lambda: resolve(ask.args, boot, folder),
+        "means": lambda: means(ask.args, folder, root),
         "prepare": lambda: prepare(ask.args, folder),
         "doctor": lambda: examine(ask.args, boot, folder),
         "tune": lambda: tune_answer(ask.args, root),

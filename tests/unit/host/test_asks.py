@@ -75,7 +75,7 @@ def findings(root: Path, guests: Guests, **changes: Any) -> dict[str, dict[str, 
 
 
 def test_an_unknown_question_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(InputError, match="known: resolve, prepare, doctor, tune"):
+    with pytest.raises(InputError, match="known: resolve, means, prepare, doctor, tune"):
         asks.answer(Ask("fly"), Guests())
 
 
