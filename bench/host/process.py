@@ -38,7 +38,7 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _in_child(parent: int, cpus: Collection[int], no_thp: bool, join: Optional[Callable[[], None]]) -> None:
+def in_child(parent: int, cpus: Collection[int], no_thp: bool, join: Optional[Callable[[], None]]) -> None:
     die_with(parent)
     if join:
         join()
@@ -140,7 +140,7 @@ async def spawn(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        preexec_fn=functools.partial(_in_child, os.getpid(), tuple(cpus), no_thp, join),
+        preexec_fn=functools.partial(in_child, os.getpid(), tuple(cpus), no_thp, join),
         start_new_session=True,
         limit=LINE_LIMIT_BYTES,
     )

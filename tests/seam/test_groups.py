@@ -8,14 +8,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from host_side import fake_job, gone_within, host_side, run_to_end
 from jobs import NONE, REPORTING, cycle
 from waiting import wait_for
 
-from bench.host.cgroup import PREFIX, hierarchy, make, prune
+from bench.host.arrive import Newcomer, NewcomerError
+from bench.host.cgroup import PREFIX, Group, hierarchy, make, prune
 from bench.host.process import spawn
 from bench.wire.job import Cgroup
 from bench.wire.record import End, Started
@@ -132,3 +135,25 @@ def test_what_runs_in_a_dead_owners_group_is_ended_with_it() -> None:
     assert prune() == []
     assert not Path(path).exists()
     assert gone_within(int(child), 2)
+
+
+def test_a_newcomer_is_charged_to_its_group_and_one_that_the_limit_kills_says_so() -> None:
+    async def arrive(group: Group, size: int) -> dict[str, Any]:
+        newcomer = await Newcomer.begin(size, group, time.monotonic)
+        try:
+            answer = await newcomer.take(20)
+            return {**answer, "charged": group.current_bytes}
+        finally:
+            await newcomer.end()
+
+    # Swap is none of its ways out: it locks what it has.
+    group = make(Cgroup(limit_bytes=64 * MIB))
+    try:
+        answer = asyncio.run(arrive(group, 32 * MIB))
+        assert answer["reached"]
+        assert answer["locked"]
+        assert 32 * MIB <= answer["charged"] <= 64 * MIB
+        with pytest.raises(NewcomerError, match=r"killed by signal 9.*neither memory nor swap left"):
+            asyncio.run(arrive(group, 128 * MIB))
+    finally:
+        assert group.remove() == ""
