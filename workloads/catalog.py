@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workloads.application import APPLICATION
 from workloads.cache import CACHE
+from workloads.crowd import CROWD, DENSITY
 from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
 from workloads.integrity import INTEGRITY
@@ -12,5 +13,6 @@ from workloads.refault import REFAULT
 from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
-    workload.name: workload for workload in (APPLICATION, CYCLE, CACHE, FAULTS, INTEGRITY, JITTER, REFAULT)
+    workload.name: workload
+    for workload in (APPLICATION, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, REFAULT)
 }

@@ -22,6 +22,22 @@ def host(name: str, op: str, **args: Any) -> PhaseDict:
     return {"name": name, "kind": "host", "op": op, "args": args}
 
 
+def meet(name: str, *phases: tuple[int, str]) -> PhaseDict:
+    """Waits until these phases, as (guest, name), are done or never will be."""
+    return {"name": name, "kind": "meet", "op": "", "args": {"phases": [list(phase) for phase in phases]}}
+
+
+def boot(unless: tuple[int, str, str] | None = None) -> PhaseDict:
+    """The guest is started here; not, if that phase of that guest, as (guest, phase, key), answered a true `key`."""
+    args = {} if unless is None else {"unless": list(unless)}
+    return {"name": "boot", "kind": "boot", "op": "", "args": args}
+
+
+def track(number: int, phases: list[PhaseDict]) -> list[PhaseDict]:
+    """The phases as those of guest `number`, of its first and only iteration."""
+    return [{"iteration": 0, **phase, "guest": number} for phase in phases]
+
+
 def hold(name: str, seconds: float) -> PhaseDict:
     """Nothing happens for so long."""
     return {"name": name, "kind": "hold", "op": "", "args": {"s": seconds}}
@@ -56,13 +72,20 @@ def proof(params: Params, size_bytes: int) -> list[PhaseDict]:
 
 
 def policy_start(around: Around) -> list[PhaseDict]:
-    """The guest's own loop begins, where the arm has one; the kernel is probed for it first."""
-    return [guest("policy", "policy_start", **around.policy)] if around.policy else []
+    """The arm's loop begins, where it has one; a guest's kernel is probed for its own first."""
+    if not around.policy:
+        return []
+    kind, params = around.policy["kind"], {key: value for key, value in around.policy.items() if key != "kind"}
+    if around.policy_on == "host":
+        return [host("policy", "policy-start", kind=kind, params=params)]
+    return [guest("policy", "policy_start", kind=kind, **params)]
 
 
 def policy_stop(around: Around) -> list[PhaseDict]:
     """The loop ends; its answer has every action with its bytes, and the CPU time that it took."""
-    return [guest("policy-end", "policy_stop")] if around.policy else []
+    if not around.policy:
+        return []
+    return [host("policy-end", "policy-stop")] if around.policy_on == "host" else [guest("policy-end", "policy_stop")]
 
 
 def give(around: Around, size: Any = None) -> list[PhaseDict]:

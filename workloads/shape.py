@@ -32,7 +32,8 @@ class Around:
     reporting_order: to be written by the agent, None: as the kernel chose. reporting_params: the same for other
     parameters of the module page_reporting. policy: arguments of `policy_start` (kind
     and parameters), None for no loop in the guest. give: what the host does to have memory back and to give it
-    again ("balloon", "virtio-mem"), "" for nothing.
+    again ("balloon", "virtio-mem"), "" for nothing. policy_on: whether the loop is the agent's ("guest"), or runs on
+    the host beside the guest ("host").
     """
 
     memory_bytes: int
@@ -41,6 +42,7 @@ class Around:
     policy: Mapping[str, Any] | None = None
     reporting_params: Mapping[str, int] | None = None
     give: str = ""
+    policy_on: str = "guest"
 
 
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).
@@ -120,12 +122,27 @@ def wrong_probing(params: Params) -> list[tuple[str, str]]:
 
 
 @dataclass(frozen=True)
+class Group:
+    """Several guests in one memory cgroup. limit_bytes, swap_limit_bytes: of memory and of swap, None for no limit."""
+
+    guests: int
+    limit_bytes: int | None = None
+    swap_limit_bytes: int | None = None
+
+
+def alone(_params: Params, _guest_memory_bytes: int) -> Group | None:
+    """Of a workload of one guest."""
+    return None
+
+
+@dataclass(frozen=True)
 class Workload:
     """script(params, around): the phases of one boot, in order.
 
     memory_needed(params, guest_memory_bytes): what has to fit into the guest at once, as (label, bytes) parts.
     check(params): (parameter, what is wrong) for values that do not go together.
     disk(params, guest_memory_bytes): size of the scratch disk that the guest gets, in whole MiB; 0 for none.
+    group(params, guest_memory_bytes): the guests of a boot, None for one that is in no group.
     """
 
     name: str
@@ -135,6 +152,7 @@ class Workload:
     memory_needed: Callable[[Params, int], tuple[tuple[str, int], ...]]
     check: Callable[[Params], list[tuple[str, str]]]
     disk: Callable[[Params, int], int] = no_disk
+    group: Callable[[Params, int], Group | None] = alone
 
     def defaults(self) -> dict[str, Any]:
         """Every parameter at its default."""

@@ -11,6 +11,7 @@ from bench.analysis import (
     values_application,
     values_cache,
     values_cost,
+    values_crowd,
     values_jitter,
     values_price,
 )
@@ -42,6 +43,8 @@ KINDS: dict[str, Kind] = {
         {**values.CYCLE, **values_price.PRICE, **values_jitter.PROBE},
     ),
     "cache": Kind(("read", "window", "reread-hot", "reread"), PROOF, values_cache.CACHE),
+    "crowd": Kind(("touch", "free", "settle"), ("free", "settle"), values_crowd.CROWD),
+    "density": Kind(("touch", "free", "settle"), ("free", "settle"), values_crowd.DENSITY),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT

@@ -13,9 +13,11 @@ from bench.analysis.conditions import FAILED_DISCARD, recognised
 from bench.analysis.doubts import Doubt
 from bench.analysis.giving import gave, not_given
 from bench.analysis.kinds import PROOF, kind_of
+from bench.analysis.members import members
 from bench.analysis.series import NO_CURVE, Curve, curves
 from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
 from bench.analysis.values import DISCARD, LEAST_RETURNED_BYTES, RAM, Boot, number
+from bench.analysis.values_crowd import density_doubts
 from bench.analysis.values_jitter import probe_doubts
 from bench.wire.units import show_bytes
 
@@ -35,13 +37,7 @@ def judge(boot: Boot, series: pd.DataFrame) -> tuple[str, str, list[str]]:
     """
     if boot.get("status") in ("failed", "invalid", "skipped"):
         return str(boot["status"]), str(boot.get("reason", "")), [str(line) for line in boot.get("evidence") or []]
-    lines = curves(series)
-    problems = [
-        *_pattern(boot),
-        *_sampler(boot, lines.get(RAM, NO_CURVE)),
-        *_clock(boot),
-        *_mechanism(boot, lines),
-    ]
+    problems = _problems(boot, curves(series))
     if not problems:
         return "ok", "", []
     others = [f"also: {reason}" for reason, _ in problems[1:]]
@@ -52,9 +48,32 @@ def judge(boot: Boot, series: pd.DataFrame) -> tuple[str, str, list[str]]:
     )
 
 
+def _problems(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
+    """Of every guest, with its number where there are several."""
+    found: list[Problem] = []
+    for member, own in members(boot, lines):
+        problems = [
+            *_pattern(member),
+            *_sampler(member, own.get(RAM, NO_CURVE)),
+            *_clock(member),
+            *_mechanism(member, own),
+        ]
+        who = f"guest {member['number']}: " if "number" in member else ""
+        found += [(f"{who}{reason}", evidence) for reason, evidence in problems]
+    return found
+
+
 def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doubt]:
     """What makes a believable boot doubtful: no plateau, some failed discards, values that are missing."""
-    doubts = list(summary.doubts)
+    found = [*summary.doubts, *density_doubts(boot)]
+    for member, own in members(boot, curves(series)):
+        who = f"guest {member['number']}: " if "number" in member else ""
+        found += [Doubt(doubt.code, f"{who}{doubt.text}") for doubt in _guest_doubts(member, own)]
+    return found
+
+
+def _guest_doubts(boot: Boot, lines: dict[str, Curve]) -> list[Doubt]:
+    doubts = []
     for index in unsettled_iterations(boot):
         text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
         doubts.append(Doubt("unsettled", text))
@@ -62,7 +81,6 @@ def boot_doubts(boot: Boot, series: pd.DataFrame, summary: Summary) -> list[Doub
     if any("node-name=disk" in str(word) and "cache.direct=off" in str(word) for word in boot.get("argv") or []):
         text = "the scratch disk was read through the host's page cache: its file system cannot do O_DIRECT"
         doubts.append(Doubt("cached-disk", text))
-    lines = curves(series)
     failed = lines.get(FAILED_DISCARD, NO_CURVE)
     if boot.get("must_discard") and len(failed) and len(lines.get(DISCARD, NO_CURVE)):
         text = f"{len(failed)} discards failed ({show_bytes(failed.v.sum())}) beside others that worked"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.analysis.conditions import recognised
+from bench.analysis.members import OF_A_GUEST
 from bench.analysis.series import curves, frame
 from bench.analysis.summary import summarise
 from bench.analysis.validity import boot_doubts, judge
@@ -53,10 +54,14 @@ class Collected:
     files: Files | None = None
     ready: Ready | None = None
     end: End | None = None
+    others: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
+        number = record.number if isinstance(record, Ready) else getattr(record, "guest", 0)
         if isinstance(record, Samples):
             self.rows.extend(map(tuple, record.rows))  # type: ignore[arg-type]
+        elif number:
+            self._add_other(number, record)
         elif isinstance(record, PhaseDone):
             # Shallow: what is inside came as plain JSON.
             self.phases.append(dict(vars(record)))
@@ -64,6 +69,34 @@ class Collected:
             self.logs[record.name] = self.logs.get(record.name, "") + record.text
         elif type(record) in _ONCE:
             setattr(self, _ONCE[type(record)], record)
+
+    def _add_other(self, number: int, record: Record) -> None:
+        """What is about guest 1, 2 …, as the fields that the line has of guest 0."""
+        about = self.others.setdefault(number, {"phases": []})
+        if isinstance(record, PhaseDone):
+            about["phases"].append(dict(vars(record)))
+        elif isinstance(record, Started):
+            about.update(started=record.wall_time, argv=list(record.argv))
+        elif isinstance(record, Ready):
+            about.update(guest=record.guest, ready_s=record.ready_s)
+        elif isinstance(record, Placed):
+            about["placed"] = to_json(record)
+
+    def _guests(self, first: dict[str, Any]) -> list[dict[str, Any]]:
+        """What differs from guest to guest, of all of them; [] for a job of one."""
+        if self.job.guests == 1:
+            return []
+        told = self.end.others if self.end else []
+        of_others = [
+            {**self.others.get(number, {"phases": []}), **(told[number - 1] if number <= len(told) else {})}
+            for number in range(1, self.job.guests)
+        ]
+        return [{key: first[key] for key in OF_A_GUEST if key in first}, *of_others]
+
+    @property
+    def done_phases(self) -> int:
+        """How many phases are done, of all guests."""
+        return len(self.phases) + sum(len(about["phases"]) for about in self.others.values())
 
     @property
     def resident_bytes(self) -> float | None:
@@ -75,6 +108,7 @@ class Collected:
     def line(self, window_s: float) -> dict[str, Any]:
         """The boot's line: facts, phases, values of every metric, and the status that these allow."""
         boot = {**self._facts(window_s), "files": to_json(self.files) if self.files else {}}
+        boot["guests"] = self._guests(boot)
         series = frame(self.rows)
         summary = summarise(boot, series)
         status, reason, evidence = judge(boot, series)

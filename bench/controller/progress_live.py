@@ -147,7 +147,7 @@ def phase_of(job: Job, seen: Collected | None) -> str:
     if seen is None or seen.ready is None:
         quiet = job.quiet == Quiet() or (seen is not None and seen.quieted is not None)
         return f"boot{again}" if quiet else f"waiting for quiet{again}"
-    number = len(seen.phases)
+    number = seen.done_phases
     if number >= len(job.phases):
         return f"shutdown{again}"
     return f"{job.phases[number].name} {number + 1}/{len(job.phases)}{again}"

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from bench.controller.cells import Cell
 from bench.controller.inventory import Host
 from bench.controller.planfile import Plan
-from bench.wire.job import Arm, Cgroup, Guest, Job, Paths, Phase, Placement
+from bench.wire.job import HOST_POLICIES, Arm, Cgroup, Guest, Job, Paths, Phase, Placement
 from bench.wire.units import GIB, MIB
 from workloads.catalog import WORKLOADS
-from workloads.shape import Around
+from workloads.shape import Around, Group
 
 # One reporting pass every 2 s; 256 MiB a pass in small guests (64 blocks of 4 MiB were counted, Linux 6.1), in large
 # ones a sixteenth of each free list: Linux mm/page_reporting.c, page_reporting_cycle(), `budget`.
@@ -77,8 +77,22 @@ def second_try(job: Job) -> Job:
 
 def estimate_s(job: Job) -> float:
     """Usual seconds of this boot, READY and shutdown included. A settle phase takes longer for an arm that reports."""
-    speed = _SPEED[job.guest.accel]
-    return speed.ready_s + SHUTDOWN_S + sum(_usual_s(phase, size, job) for phase, size in _sized(job.phases))
+    ends: dict[tuple[int, str], float] = {}
+    clock = dict.fromkeys(range(job.guests), 0.0)
+    booted = {phase.guest for phase in job.phases if phase.kind == "boot"}
+    sizes = {id(phase): size for guest in clock for phase, size in _sized(job.track(guest))}
+    ready_s = _SPEED[job.guest.accel].ready_s
+    for guest in clock.keys() - booted:
+        clock[guest] = ready_s
+    # In the order of the phases, which scripts write so that nobody waits for what comes later.
+    for phase in job.phases:
+        if phase.kind == "meet":
+            waits = [ends.get((guest, name), 0.0) for guest, name in phase.args["phases"]]
+            clock[phase.guest] = max(clock[phase.guest], *waits, 0.0)
+        else:
+            clock[phase.guest] += ready_s if phase.kind == "boot" else _usual_s(phase, sizes[id(phase)], job)
+        ends[phase.guest, phase.name] = clock[phase.guest]
+    return SHUTDOWN_S + max(clock.values())
 
 
 def _orders(plan: Plan, host: Host, cell: Cell, seed: int) -> list[list[Arm]]:
@@ -93,7 +107,9 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
     guest = Guest(shape.memory_bytes, shape.vcpus, accel, shape.machine)
     workload = WORKLOADS[cell.workload]
     phases = tuple(Phase(**step) for step in workload.script(cell.params, around(guest, arm)))
+    group = workload.group(cell.params, guest.memory_bytes)
     ready_s = _ready_deadline_s(guest)
+    # As if one guest ran after the other: that is the longest that any start pattern can take.
     longest = sum(_longest_s(phase, size, accel) for phase, size in _sized(phases))
     return Job(
         host=host.name,
@@ -107,22 +123,30 @@ def _job(plan: Plan, host: Host, paths: Paths, accel: str, cell: Cell, arm: Arm,
         sample_hz=plan.sample_hz,
         ready_deadline_s=ready_s,
         # The guest's: waiting for a quiet host has a deadline of its own.
-        deadline_s=math.ceil(ready_s + longest + 60),
+        deadline_s=math.ceil(ready_s * (group.guests if group else 1) + longest + 60),
         placement=_placement(plan, host),
         quiet=plan.quiet,
         workload=cell.workload,
         qmp_hz=plan.qmp_hz,
-        cgroup=Cgroup() if any(phase.op in NEED_A_CGROUP for phase in phases) else None,
+        cgroup=_cgroup(group, phases),
+        guests=group.guests if group else 1,
         become=host.become,
         disk_bytes=workload.disk(cell.params, guest.memory_bytes),
     )
+
+
+def _cgroup(group: Group | None, phases: Sequence[Phase]) -> Cgroup | None:
+    if group:
+        return Cgroup(group.limit_bytes, group.swap_limit_bytes)
+    return Cgroup() if any(phase.op in NEED_A_CGROUP for phase in phases) else None
 
 
 def around(guest: Guest, arm: Arm) -> Around:
     """What a script is told of guest and arm."""
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
     params = dict(arm.reporting_params)
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give)
+    place = "host" if arm.policy and arm.policy.kind in HOST_POLICIES else "guest"
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, place)
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

@@ -2,7 +2,7 @@
 
 balloon, virtio-mem: the guest is asked for memory, or gets it again (bench.host.giving). pageout: the guest's RAM goes
 to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away although it is in use, by a hole in
-the file behind it; what a guest would see if reporting ever lost a page.
+the file behind it; what a guest would see if reporting ever lost a page. strain: looks how short of memory the host is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import os
 import platform
 import subprocess
 import tempfile
+import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
@@ -22,6 +23,7 @@ from bench.host import giving
 from bench.host.cgroup import NEEDLESS, Group
 from bench.host.pageout import pageout
 from bench.host.readers import find_memfds, parse_colon_table
+from bench.host.strain import counters, strain
 from bench.wire.job import Job
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,7 +37,9 @@ _LOW_RAM_BYTES = 2 << 30
 class Scene:
     """What an action acts on: a job's guest, its QEMU's process id and monitor.
 
-    group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted.
+    group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted. now:
+    the time base of all records. guest: its number. folder: where its sockets are. policies: loops of the host that
+    run beside it, by their kinds.
     """
 
     job: Job
@@ -43,6 +47,10 @@ class Scene:
     monitor: giving.Monitor
     group: Union[Group, str] = NEEDLESS
     root: Path = Path("/")
+    now: Callable[[], float] = time.monotonic
+    guest: int = 0
+    folder: Path = Path("/nonexistent")
+    policies: dict[str, Any] = field(default_factory=dict)
 
 
 Action = Callable[[Scene, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -147,9 +155,16 @@ def _without_device(qemu: str, device: str) -> Optional[str]:
     return None if asked.returncode == 0 else f"{qemu} has no device {device}: {said}"
 
 
+def _strain(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+    """args: before (counters of an earlier phase, absent for the first), swapped_bytes, pressure_share."""
+    limits = (float(args.get("swapped_bytes", 0)), float(args.get("pressure_share", 1)))
+    return strain(counters(scene.now(), scene.group, scene.root), args.get("before"), *limits)
+
+
 _ACTIONS: dict[str, Action] = {
     "pageout": _in_thread(lambda scene, _args: pageout(scene.job, scene.pid, scene.root, scene.group)),
     "discard": _in_thread(_discard),
     "balloon": _by(giving.balloon),
     "virtio-mem": _by(giving.virtio_mem),
+    "strain": _in_thread(_strain),
 }

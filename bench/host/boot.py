@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -12,26 +13,19 @@ from bench.host import qmp
 from bench.host.actions import Scene, act, filled_in
 from bench.host.cgroup import Group
 from bench.host.digest import files_of
+from bench.host.groupreaders import CgroupReader
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
+from bench.host.meeting import Meeting
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
 from bench.host.prober import probing
 from bench.host.process import Qemu
-from bench.host.readers import (
-    CgroupReader,
-    MeminfoReader,
-    PressureReader,
-    ProcessReader,
-    RamReader,
-    VmstatReader,
-    read_smaps_rollup,
-)
+from bench.host.readers import Labelled, ProcessReader, RamReader, Reader, read_smaps_rollup
 from bench.host.sampler import Sampler
 from bench.wire.job import Job, Phase
-from bench.wire.record import LogPart, PhaseDone, Placed, Ready, Record
+from bench.wire.record import LogPart, PhaseDone, Placed, Ready, Record, of_guest
 
 SOCKET_DEADLINE_S = 10.0
-FLUSH_S = 0.5
 LAST_WORDS_S = 5.0
 
 
@@ -39,66 +33,88 @@ class SamplerError(Exception):
     """The sampler or the trace reader failed: what was measured is not complete."""
 
 
+@dataclass(frozen=True)
+class Stage:
+    """What guests of one job have in common. group: their memory cgroup, or why they have none. latency: what is held
+    of it, for the record of the placement.
+    """
+
+    job: Job
+    sampler: Sampler
+    meeting: Meeting
+    group: Union[Group, str]
+    latency: str
+
+
 class Boot:
-    """Runs the phases of a job on a guest that is up, and emits what happens."""
+    """Runs the phases of one guest that is up, and emits what happens. phases: of this guest, from its start on."""
 
     def __init__(
         self,
-        job: Job,
+        stage: Stage,
+        guest: int,
         qemu: Qemu,
         monitor: qmp.Qmp,
         placed: Placed,
         moved: Callable[[], str],
         link: GuestLink,
-        sampler: Sampler,
-        group: Union[Group, str],
+        folder: Path,
     ) -> None:
-        self._job = job
+        self._job = stage.job
+        self._meeting = stage.meeting
+        self._group = stage.group
+        self.sampler = stage.sampler
+        self._guest = guest
         self._qemu = qemu
         self._placed = placed
         self._moved = moved
         self._link = link
+        self._folder = folder
         self.monitor = monitor
-        self.sampler = sampler
-        self._group = group
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
-        self._results: dict[str, dict[str, Any]] = {}
+        self._policies: dict[str, Any] = {}
 
-    async def run(self, emit: Callable[[Record], None]) -> None:
-        """Placement, READY, clocks, every phase, final answers.
+    async def run(self, phases: Sequence[Phase], emit: Callable[[Record], None]) -> None:
+        """Placement, READY, clocks, every phase, final answers once all guests are there.
 
         Raises PlacementError, GuestError, SamplerError or TimeoutError.
         """
         emit(self._placed)
         if self._placed.problem:
             raise PlacementError(self._placed.problem)
-        # While the guest boots; the digests take some 50 ms.
-        emit(await asyncio.to_thread(files_of, self._job.paths.kernel, self._qemu.pid))
+        if self._guest == 0:
+            # While the guest boots; the digests take some 50 ms.
+            emit(await asyncio.to_thread(files_of, self._job.paths.kernel, self._qemu.pid))
         emit(await self._ready())
         # Not before: it would take CPU time from the boot, which no metric looks into.
         self.sampler.start()
         begin = await self._link.tie_clocks(self._qemu.now)
         await self.monitor.start_guest_stats()
-        async with probing(self.monitor, self._job.qmp_hz, self._qemu.now, self.sampler.add):
-            await self._phases(emit)
+        asked_hz = 0.0 if self._guest else self._job.qmp_hz
+        async with probing(self.monitor, asked_hz, self._qemu.now, self.sampler.add):
+            await self._phases(phases, emit)
+        self._meeting.leave(self._guest)
+        # What a guest holds of the host counts until the last one has done its part.
+        await self._meeting.everybody()
         problem = self._moved()
         if problem:
             raise PlacementError(problem)
         self._note_clock(begin, await self._link.tie_clocks(self._qemu.now))
-        emit(LogPart("dmesg", await self._dmesg()))
+        emit(LogPart(of_guest("dmesg", self._guest), await self._dmesg()))
         self.facts = await self.monitor.facts()
 
-    async def _phases(self, emit: Callable[[Record], None]) -> None:
+    async def _phases(self, phases: Sequence[Phase], emit: Callable[[Record], None]) -> None:
         try:
-            for phase in self._job.phases:
+            for phase in phases:
                 emit(await self._phase(phase))
                 self._check()
         except GuestError:
             # A task that the guest's kernel killed: its messages say why.
             with contextlib.suppress(GuestError, asyncio.TimeoutError):
-                emit(LogPart("dmesg", await asyncio.wait_for(self._dmesg(), LAST_WORDS_S)))
+                words = await asyncio.wait_for(self._dmesg(), LAST_WORDS_S)
+                emit(LogPart(of_guest("dmesg", self._guest), words))
             raise
 
     async def _dmesg(self) -> str:
@@ -107,31 +123,32 @@ class Boot:
         return self.dmesg
 
     async def _ready(self) -> Ready:
-        left = self._job.ready_deadline_s - self._qemu.now()
+        left = self._job.ready_deadline_s - self._qemu.age()
         try:
             facts = await asyncio.wait_for(self._link.ready(), max(left, 0.0))
         except asyncio.TimeoutError:
             raise TimeoutError(f"the guest did not say READY within {self._job.ready_deadline_s:.0f} s") from None
-        return Ready(round(self._qemu.now(), 4), facts)
+        return Ready(round(self._qemu.age(), 4), facts, self._guest)
 
     async def _phase(self, phase: Phase) -> PhaseDone:
         start = self._qemu.now()
         result: dict[str, Any] = {}
         times: tuple[Optional[int], Optional[int]] = (None, None)
         if phase.kind == "guest":
-            answer = await self._link.call(phase.op, **filled_in(phase.args, self._results))
+            answer = await self._link.call(phase.op, **self._filled_in(phase))
             result, times = answer.result, (answer.start_ns, answer.end_ns)
         elif phase.kind == "settle":
             result = {"settled": await self._settle(phase.args)}
         elif phase.kind == "host":
-            scene = Scene(self._job, self._qemu.pid, self.monitor, self._group)
-            result = await act(phase.op, scene, filled_in(phase.args, self._results))
+            result = await act(phase.op, self._scene(), self._filled_in(phase))
         elif phase.kind == "hold":
             await asyncio.sleep(phase.args["s"])
-        else:
+        elif phase.kind == "meet":
+            await self._meeting.wait(phase.args["phases"])
+        elif phase.kind != "boot":
             raise GuestError(f"phase {phase.name}: unknown kind {phase.kind!r}")
         end = self._qemu.now()
-        self._results[phase.name] = result
+        self._meeting.done(self._guest, phase.name, result)
         return PhaseDone(
             phase.name,
             phase.kind,
@@ -143,7 +160,23 @@ class Boot:
             guest_start_ns=times[0],
             guest_end_ns=times[1],
             smaps=read_smaps_rollup(self._qemu.pid),
+            guest=self._guest,
         )
+
+    def _scene(self) -> Scene:
+        return Scene(
+            self._job,
+            self._qemu.pid,
+            self.monitor,
+            self._group,
+            now=self._qemu.now,
+            guest=self._guest,
+            folder=self._folder,
+            policies=self._policies,
+        )
+
+    def _filled_in(self, phase: Phase) -> dict[str, Any]:
+        return filled_in(phase.args, self._meeting.results(self._guest))
 
     async def _settle(self, args: dict[str, Any]) -> bool:
         """Waits for the plateau, min_s at least and max_s at most; whether it was reached."""
@@ -152,7 +185,7 @@ class Boot:
         while True:
             await asyncio.sleep(1 / self._job.sample_hz)
             self._check()
-            latest = self.sampler.latest_ram
+            latest = self.sampler.latest_ram(of_guest("ram", self._guest))
             if latest is not None and latest[0] >= start:
                 plateau.add(*latest)
             waited = self._qemu.now() - start
@@ -176,47 +209,37 @@ class Boot:
 
 
 @contextlib.asynccontextmanager
-async def bring_up(
-    job: Job, qemu: Qemu, rows: Outbox, folder: Path, latency: str, group: Union[Group, str]
-) -> AsyncIterator[Boot]:
-    """Monitor, placement, sampler and link of a QEMU that was just spawned; all closed again at the end.
+async def bring_up(stage: Stage, guest: int, qemu: Qemu, folder: Path) -> AsyncIterator[Boot]:
+    """Monitor, placement, link and counters of a QEMU that was just spawned; all closed again at the end.
 
-    latency: what is held of it, for the record of the placement. group: QEMU's own memory cgroup, or why it has none.
+    folder: that guest's own, with its sockets.
     """
+    job = alike(stage.job, guest)
     async with qmp.connect(folder / "qmp", SOCKET_DEADLINE_S) as monitor:
         vcpus = await monitor.vcpu_threads()
         # Early: every moment before it, the guest runs where it should not.
-        placed = place(job, qemu.pid, vcpus, latency)
-        readers = (
-            RamReader(qemu.pid, job.arm.backing, job.ram_parts),
-            ProcessReader(qemu.pid, vcpus),
-            CgroupReader(qemu.pid),
-            VmstatReader(),
-            MeminfoReader(),
-            PressureReader(),
-        )
-        sampler = Sampler(readers, job.sample_hz, qemu.now)
-        rows.sampler = sampler
+        placed = replace(place(job, qemu.pid, vcpus, stage.latency), guest=guest)
+        stage.sampler.join(_readers(job, guest, qemu.pid, vcpus))
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
         try:
-            yield Boot(job, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, sampler, group)
+            yield Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder)
         finally:
-            # Before QEMU goes: its counters go with it.
-            sampler.stop()
+            # Before QEMU goes: its counters go with it. The first guest to leave does so when all are done.
+            stage.sampler.stop()
             link.close()
         await monitor.quit()
 
 
-class Outbox:
-    """Where rows wait until they are sent: those of the trace, and those of the sampler once it runs."""
+def _readers(job: Job, guest: int, pid: int, vcpus: Sequence[int]) -> list[Reader]:
+    own = (RamReader(pid, job.arm.backing, job.ram_parts), ProcessReader(pid, vcpus))
+    # The cgroup is that of all guests.
+    return [Labelled(reader, guest) for reader in own] if guest else [*own, CgroupReader(pid)]
 
-    def __init__(self) -> None:
-        self._rows: list[Any] = []
-        self.sampler: Optional[Sampler] = None
 
-    def add(self, rows: list[Any]) -> None:
-        self._rows.extend(rows)
-
-    def take(self) -> list[Any]:
-        rows, self._rows = self._rows, []
-        return rows + (self.sampler.take() if self.sampler else [])
+def alike(job: Job, guest: int) -> Job:
+    """The job as this guest's own: its vCPUs have other ones of the CPUs for guests than those of the guest before."""
+    cpus = job.placement.guest_cpus
+    if not (cpus and guest):
+        return job
+    first = guest * job.guest.vcpus % len(cpus)
+    return replace(job, placement=replace(job.placement, guest_cpus=cpus[first:] + cpus[:first]))

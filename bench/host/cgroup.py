@@ -77,6 +77,13 @@ class Group:
         """Memory of the group that is being written out, to swap or to files: it cannot be reclaimed until then."""
         return self._stat("file_writeback" if self.version == 2 else "writeback")
 
+    @property
+    def oom_kills(self) -> Optional[int]:
+        """Processes that the kernel killed because of the group's limit (memory.events, memory.oom_control)."""
+        text = self._text("memory.events" if self.version == 2 else "memory.oom_control")
+        found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+        return int(found.group(1)) if found else None
+
     def limit(self, asked: Cgroup) -> None:
         """Sets the limits that are asked for. Raises Unavailable where one cannot be set."""
         memory, swap = asked.limit_bytes, asked.swap_limit_bytes

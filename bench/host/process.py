@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Optional
 
 from bench.host.trace import is_trace, parse_line
-from bench.wire.record import Row
+from bench.wire.record import Row, of_guest
 
 _PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE = 1, 41
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -51,16 +51,26 @@ def in_child(parent: int, cpus: Collection[int], no_thp: bool, join: Optional[Ca
 
 
 class Qemu:
-    """A running QEMU. Discards go to `rows` (a callable), other stderr lines to `log`."""
+    """A running QEMU. Discards go to `rows` (a callable), other stderr lines to `log`.
+
+    started_s: its start on the monotonic clock. zero_s: that of the time base, its own start unless another one's.
+    """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, started_s: float, rows: Callable[[list[Row]], None]
+        self,
+        process: asyncio.subprocess.Process,
+        started_s: float,
+        rows: Callable[[list[Row]], None],
+        zero_s: Optional[float] = None,
+        guest: int = 0,
     ) -> None:
         self._process = process
         self._rows = rows
-        # Trace lines carry the wall clock: where its zero lies on the monotonic time base, at the start and at the end.
-        self._wall_zero = time.time() - (time.monotonic() - started_s)
+        self._source = of_guest("discard", guest)
         self.started_s = started_s
+        self.zero_s = started_s if zero_s is None else zero_s
+        # Trace lines carry the wall clock: where its zero lies on the monotonic time base, at the start and at the end.
+        self._wall_zero = time.time() - self.now()
         self.log: deque[str] = deque(maxlen=2000)
         self.trace_error = ""
         self._reading = asyncio.ensure_future(self._read())
@@ -72,10 +82,14 @@ class Qemu:
     @property
     def wall_step_s(self) -> float:
         """How far the wall clock moved against the monotonic one since the start: the error of discard times."""
-        return (time.time() - (time.monotonic() - self.started_s)) - self._wall_zero
+        return (time.time() - self.now()) - self._wall_zero
 
     def now(self) -> float:
-        """Seconds since QEMU's start: the time base of all records."""
+        """Seconds on the time base of all records."""
+        return time.monotonic() - self.zero_s
+
+    def age(self) -> float:
+        """Seconds since its own start."""
         return time.monotonic() - self.started_s
 
     async def wait(self) -> int:
@@ -115,7 +129,7 @@ class Qemu:
         if discard is not None:
             t = self.now() if discard.wall_s is None else discard.wall_s - self._wall_zero
             name = "failed_bytes" if discard.failed else "bytes"
-            self._rows([(round(t, 6), "discard", name, float(discard.length_bytes))])
+            self._rows([(round(t, 6), self._source, name, float(discard.length_bytes))])
         elif is_trace(line):
             self.trace_error = f"a trace line in an unknown format: {line[:200]}"
         if discard is None or discard.failed:
@@ -128,11 +142,13 @@ async def spawn(
     cpus: Collection[int] = (),
     no_thp: bool = False,
     join: Optional[Callable[[], None]] = None,
+    zero_s: Optional[float] = None,
+    guest: int = 0,
 ) -> Qemu:
     """Starts QEMU, on these CPUs from its first instruction (none: on this process's). Raises OSError.
 
     no_thp: the process gets no transparent huge pages, whatever the host's setting (PR_SET_THP_DISABLE, prctl(2)).
-    join: called in the child before exec, and raises nothing.
+    join: called in the child before exec, and raises nothing. zero_s, guest: as of `Qemu`, and of its rows.
     """
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -144,4 +160,4 @@ async def spawn(
         start_new_session=True,
         limit=LINE_LIMIT_BYTES,
     )
-    return Qemu(process, started, rows)
+    return Qemu(process, started, rows, zero_s, guest)

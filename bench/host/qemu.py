@@ -9,6 +9,7 @@ from typing import Optional
 
 from bench.host.disk import Disk
 from bench.wire.job import Job
+from bench.wire.record import of_guest
 
 AGENT_PORT = "bench.agent"
 BALLOON_ID = "balloon"
@@ -25,15 +26,15 @@ BASE_KERNEL_ARGS = ("quiet", "panic=-1", "cryptomgr.notests", "rdinit=/init")
 TCG_BUFFER_MIB = 256
 
 
-def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None) -> list[str]:
+def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None, guest: int = 0) -> list[str]:
     """argv of one guest. folder: a private directory (mode 0700) for the sockets `qmp`, `agent` and the file `console`.
-    disk: the scratch disk of a job that has one.
+    disk: the scratch disk of a job that has one. guest: its number, where the job has several.
 
     Raises ValueError for a backing that is not in bench.wire.job.BACKINGS.
     """
     return [
         job.paths.qemu,
-        *("-name", f"{job.boot},debug-threads=on"),
+        *("-name", f"{of_guest(job.boot, guest)},debug-threads=on"),
         *_machine(job, folder),
         *("-nodefaults", "-no-user-config", "-display", "none"),
         # A panicking guest reboots (panic=-1), and a reboot ends QEMU: a dead guest is a dead process.

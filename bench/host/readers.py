@@ -9,11 +9,19 @@ import os
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import ClassVar, Optional
+from typing import Optional, Protocol
 
 from bench.host.procfile import ProcFile
+from bench.wire.record import of_guest
 
 Triple = tuple[str, str, float]
+
+
+class Reader(Protocol):
+    """Something that gives (source, name, value) triples quickly."""
+
+    def read(self) -> Iterator[Triple]: ...
+
 
 VMSTAT_NAMES = frozenset(
     [
@@ -75,6 +83,12 @@ def parse_colon_table(text: str, names: Optional[Container[str]] = None) -> dict
     return table
 
 
+def parse_words(text: str) -> dict[str, int]:
+    """`name 123` lines (vmstat)."""
+    words = text.split()
+    return {name: int(value) for name, value in zip(words[::2], words[1::2])}
+
+
 def read_smaps_rollup(pid: int, root: Path = Path("/")) -> dict[str, int]:
     """smaps_rollup of a process in bytes. Walks page tables under the mmap lock: for phase edges only."""
     # The first line is the address range, not a counter.
@@ -88,8 +102,7 @@ class VmstatReader:
         self._file = ProcFile(root / "proc/vmstat")
 
     def read(self) -> Iterator[Triple]:
-        words = self._file.text().split()
-        for name, value in zip(words[::2], words[1::2]):
+        for name, value in parse_words(self._file.text()).items():
             if name in VMSTAT_NAMES:
                 yield ("vmstat", name, float(value))
 
@@ -105,62 +118,19 @@ class MeminfoReader:
             yield ("meminfo", name if name.startswith("HugePages") else f"{name}_bytes", float(value))
 
 
-class PressureReader:
-    """PSI totals in microseconds; absent on a kernel without PSI, or with PSI switched off."""
+class Labelled:
+    """A reader of one guest of several: its sources are "ram.2" and the like."""
 
-    def __init__(self, root: Path = Path("/")) -> None:
-        folder = root / "proc/pressure"
-        self._files = {name: ProcFile(folder / name) for name in ("memory", "cpu", "io") if _readable(folder / name)}
-
-    def read(self) -> Iterator[Triple]:
-        for name, file in self._files.items():
-            for line in file.text().splitlines():
-                kind, _, rest = line.partition(" ")
-                yield ("psi", f"{name}_{kind}_us", float(rest.rpartition("total=")[2]))
-
-
-class CgroupReader:
-    """The memory counters of the cgroup that a process is in; v2 and v1. The root group of v2 has none."""
-
-    _FILES: ClassVar[dict[str, str]] = {
-        "memory.current": "current_bytes",
-        "memory.swap.current": "swap_bytes",
-        "memory.usage_in_bytes": "current_bytes",
-        "memory.memsw.usage_in_bytes": "current_and_swap_bytes",
-    }
-
-    def __init__(self, pid: int, root: Path = Path("/")) -> None:
-        folder = _memory_cgroup(pid, root)
-        found = {folder / name: label for name, label in self._FILES.items()}
-        self._files = [(ProcFile(path), label) for path, label in found.items() if path.exists()]
+    def __init__(self, reader: Reader, guest: int) -> None:
+        self._reader, self._guest = reader, guest
 
     def read(self) -> Iterator[Triple]:
-        for file, label in self._files:
-            yield ("cgroup", label, float(file.text()))
-
-
-def _readable(path: Path) -> bool:
-    try:
-        path.read_text()
-    except OSError:  # EOPNOTSUPP where PSI is compiled in but off, as distributions ship it
-        return False
-    return True
-
-
-def _memory_cgroup(pid: int, root: Path) -> Path:
-    base = root / "sys/fs/cgroup"
-    unified = base
-    for line in (root / f"proc/{pid}/cgroup").read_text().splitlines():
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            return base / "memory" / path.lstrip("/")
-        if controllers == "":
-            unified = base / path.lstrip("/")
-    return unified
+        for source, name, value in self._reader.read():
+            yield (of_guest(source, self._guest), name, value)
 
 
 class ProcessReader:
-    """Resident set and swap of QEMU, and its CPU seconds by kind of thread: main, vCPU, other.
+    """Resident set, swap and major faults of QEMU, and its CPU seconds by kind of thread: main, vCPU, other.
 
     CPU time is the first field of schedstat (nanoseconds run); the time of threads that ended stays counted. A kernel
     without schedstat gives no CPU seconds.
@@ -168,6 +138,7 @@ class ProcessReader:
 
     def __init__(self, pid: int, vcpu_tids: Iterable[int], root: Path = Path("/")) -> None:
         self._status = ProcFile(root / f"proc/{pid}/status")
+        self._stat = ProcFile(root / f"proc/{pid}/stat")
         self._tasks = root / f"proc/{pid}/task"
         self._schedstats: dict[int, ProcFile] = {}
         self._kinds = {pid: "main", **dict.fromkeys(vcpu_tids, "vcpu")}
@@ -178,6 +149,8 @@ class ProcessReader:
         for name, label in STATUS_NAMES.items():
             if name in status:
                 yield ("qemu", label, float(status[name]))
+        # Behind the name, which may hold anything: the 10th field is majflt (proc(5)).
+        yield ("qemu", "major_faults", float(self._stat.text().rpartition(")")[2].split()[9]))
         yield from self._cpu()
 
     def _cpu(self) -> Iterator[Triple]:

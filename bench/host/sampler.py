@@ -10,16 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from bench.host.readers import Triple
+from bench.host.readers import Reader
 from bench.wire.record import Row
-
-
-class Reader(Protocol):
-    """Something that gives (source, name, value) triples quickly."""
-
-    def read(self) -> Iterator[Triple]: ...
 
 
 @dataclass
@@ -45,19 +39,25 @@ class Sampler:
     """
 
     def __init__(self, readers: Sequence[Reader], hz: float, clock: Callable[[], float]) -> None:
-        self._readers = readers
+        self._readers = list(readers)
         self._clock = clock
         self._period = 1.0 / hz
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._rows: list[Row] = []
         self._last: dict[tuple[str, str], float] = {}
-        self._ram: tuple[float, float] | None = None
+        self._ram: dict[str, tuple[float, float]] = {}
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self.stats = SamplerStats(hz)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begins; harmless when it has begun."""
+        if self._thread.ident is None:
+            self._thread.start()
+
+    def join(self, readers: Sequence[Reader]) -> None:
+        """More readers, from the next tick on."""
+        self._readers = [*self._readers, *readers]
 
     def stop(self) -> SamplerStats:
         """Ends the thread and answers with what it says of itself."""
@@ -77,10 +77,9 @@ class Sampler:
         with self._lock:
             self._rows.extend(rows)
 
-    @property
-    def latest_ram(self) -> tuple[float, float] | None:
+    def latest_ram(self, source: str = "ram") -> tuple[float, float] | None:
         """(t, resident bytes) of the last tick; None before the first."""
-        return self._ram
+        return self._ram.get(source)
 
     def _run(self) -> None:
         begin = self._clock()
@@ -117,7 +116,7 @@ class Sampler:
         for reader in self._readers:
             for source, name, value in reader.read():
                 if name == "resident_bytes":
-                    self._ram = (now, value)
+                    self._ram[source] = (now, value)
                 yield (now, source, name, value)
         yield (now, "sampler", "cpu_s", round(time.thread_time(), 4))
 
@@ -125,4 +124,4 @@ class Sampler:
         _, source, name, value = row
         changed = self._last.get((source, name)) != value
         self._last[source, name] = value
-        return changed or source == "ram"
+        return changed or source.partition(".")[0] == "ram"

@@ -1,4 +1,4 @@
-"""What goes down: a Job is one fresh guest boot of one arm, and everything the host needs to know about it."""
+"""What goes down: a Job is one fresh boot of one arm, of one guest or of several, and all that the host needs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from bench.wire.codec import content_hash
 
 BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
-POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
+GUEST_POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
+# Loops of the host beside the guest (bench/host/policy).
+HOST_POLICIES: tuple[str, ...] = ()
+POLICIES = (*GUEST_POLICIES, *HOST_POLICIES)
 # What the host can do to have memory back from the guest, by hand: bench.host.giving.
 GIVES = ("balloon", "virtio-mem")
 # What virtio-mem plugs and unplugs in one piece in any Linux on x86 (drivers/virtio/virtio_mem.c, sb_size).
@@ -87,7 +90,13 @@ class Phase:
     args["max_s"]. kind "hold": the host waits args["s"]. kind "host": the host does `op` to the guest's memory
     (bench.host.actions), or answers {"skipped": reason}. warmup: kept in the files, not in a summary.
 
-    A value {"from": [phase, key]} in args is replaced by what that phase answered in the same boot.
+    guest: which of the job's guests it is a phase of, from 0. Those of one guest run in their order, guests beside one
+    another. kind "boot": this guest is started here; one without such a phase is started at once. With
+    args["unless"] = [guest, phase, key] it is started only if that phase answered a false `key`; otherwise nothing of
+    its phases happens. kind "meet": waits until each of args["phases"], as [guest, phase], is done, or never will be.
+    Only "meet" and "hold" may come before "boot".
+
+    A value {"from": [phase, key]} in args is replaced by what that phase answered in the same guest.
     """
 
     name: str
@@ -96,6 +105,7 @@ class Phase:
     op: str = ""
     args: dict[str, Any] = field(default_factory=dict)
     warmup: bool = False
+    guest: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +160,11 @@ class Cgroup:
     limit_bytes: Optional[int] = None
     swap_limit_bytes: Optional[int] = None
 
+    @property
+    def limited(self) -> bool:
+        """Whether it has to be there for the host's sake."""
+        return self.limit_bytes is not None or self.swap_limit_bytes is not None
+
 
 @dataclass(frozen=True)
 class Job:
@@ -158,7 +173,8 @@ class Job:
     qmp_hz: how often a second QEMU's monitor is asked, to see how long it takes; 0 for never.
     cgroup: None where no phase needs one; where it cannot be made, those phases answer {"skipped": reason}. become:
     "sudo" where root may be used for it, "none" where not.
-    disk_bytes: size of the guest's scratch disk (bench.host.disk), in whole MiB; 0 for none.
+    disk_bytes: size of the guest's scratch disk (bench.host.disk), in whole MiB; 0 for none. guests: how many of them,
+    all alike and in one cgroup; what each does is in the phases.
     """
 
     host: str
@@ -180,6 +196,11 @@ class Job:
     cgroup: Optional[Cgroup] = None
     become: str = "none"
     disk_bytes: int = 0
+    guests: int = 1
+
+    def track(self, guest: int) -> tuple[Phase, ...]:
+        """The phases of one guest."""
+        return tuple(phase for phase in self.phases if phase.guest == guest)
 
     @property
     def id(self) -> str:

@@ -13,6 +13,7 @@ from bench.wire import (
     metrics_application,
     metrics_cache,
     metrics_cost,
+    metrics_crowd,
     metrics_cycle,
     metrics_give,
     metrics_jitter,
@@ -30,6 +31,7 @@ _TABLES = (
     metrics_give.TABLE,
     metrics_cache.TABLE,
     metrics_jitter.TABLE,
+    metrics_crowd.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 

@@ -1,7 +1,9 @@
 """What comes up while a job runs, one JSON line each. The order is Hello, Quieted, Started, Placed, Files, Ready, then
 PhaseDone, Samples and LogPart as they happen, and End, always last. A stream without End is a host side that died.
 
-All times are seconds of the host's monotonic clock since QEMU was started (`t`), unless a name says otherwise.
+All times are seconds of the host's monotonic clock since QEMU was started (`t`), the first one of several, unless a
+name says otherwise. guest: which guest of the job it is about. Sources of rows and names of logs of guest 2 end with
+".2", those of guest 0 with nothing.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Placed:
 
     seen: dict[str, str]
     problem: str = ""
+    guest: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Started:
     argv: list[str]
     qemu_pid: int
     wall_time: str
+    guest: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Ready:
-    """The agent said READY `ready_s` after QEMU's start; facts as the guest sees itself."""
+    """The agent said READY `ready_s` after the start of its QEMU; facts as the guest sees itself. number: as guest."""
 
     ready_s: float
     guest: dict[str, Any]
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,7 @@ class PhaseDone:
     guest_start_ns: Optional[int] = None
     guest_end_ns: Optional[int] = None
     smaps: dict[str, int] = field(default_factory=dict)
+    guest: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,8 @@ class End:
     is not ok has its reason and evidence (last lines seen).
 
     sampler: hz, ticks, missed, cpu_s, error. clock: offset_s (host t minus guest monotonic seconds) and error_s.
-    qmp: answers of query-status, query-balloon and others at the end, and the events seen.
+    qmp: answers of query-status, query-balloon and others at the end, and the events seen. others: clock and qmp of
+    guests 1, 2 …
     """
 
     status: str
@@ -132,6 +139,7 @@ class End:
     sampler: dict[str, Any] = field(default_factory=dict)
     clock: dict[str, Any] = field(default_factory=dict)
     qmp: dict[str, Any] = field(default_factory=dict)
+    others: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -179,6 +187,11 @@ Record = Union[
     Hello, Quieted, Started, Placed, Files, Ready, PhaseDone, Samples, LogPart, End, Reply, Waiting, Held, Released
 ]
 KINDS: dict[str, type[Any]] = {kind.__name__: kind for kind in get_args(Record)}
+
+
+def of_guest(name: str, guest: int) -> str:
+    """A source of rows, or the name of a log, as that of one guest of several: "ram", "ram.1"."""
+    return f"{name}.{guest}" if guest else name
 
 
 def encode(record: Record) -> bytes:

@@ -94,7 +94,7 @@ def test_where_it_ran_and_how_quiet_the_host_was_is_kept_as_it_was_told() -> Non
     placed = Placed({"vcpu0": "2", "memory": "bind:0"}, "")
     line = collected(job(), [quieted, placed, *good_boot(job())]).line(5.0)
     assert line["quiet"] == {"waited_s": 1.5, "readings": {"busy_share": 0.02}, "over": []}
-    assert line["placed"] == {"seen": {"vcpu0": "2", "memory": "bind:0"}, "problem": ""}
+    assert line["placed"] == {"seen": {"vcpu0": "2", "memory": "bind:0"}, "problem": "", "guest": 0}
     assert line["status"] == "ok"
 
 

@@ -220,6 +220,7 @@ def test_a_phase_of_the_script_becomes_plain_json() -> None:
         "op": "map",
         "args": {"bytes": 1},
         "warmup": False,
+        "guest": 0,
     }
 
 

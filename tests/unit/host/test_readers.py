@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.host.groupreaders import CgroupReader, PressureReader
 from bench.host.readers import (
-    CgroupReader,
     MeminfoReader,
-    PressureReader,
     ProcessReader,
     RamReader,
     VmstatReader,
@@ -46,6 +45,7 @@ def process(tmp_path: Path) -> Path:
         "RssShmem:\t  829440 kB\nVmSwap:\t    4096 kB\nHugetlbPages:\t       0 kB\nThreads:\t3\n"
     )
     write(tmp_path, f"proc/{PID}/status", status)
+    write(tmp_path, f"proc/{PID}/stat", f"{PID} (a (name) 1 2) S 1 2 3 0 -1 4194304 500 0 37 0 9 8 0 0 20 0 3 0 1\n")
     for tid, ran_s in ((PID, 1.0), (PID + 1, 20.0), (PID + 2, 0.25)):
         write_thread(tmp_path, tid, ran_s)
     return tmp_path
@@ -142,7 +142,7 @@ def test_a_process_has_its_resident_set_by_kind(process: Path) -> None:
 def test_what_a_process_status_does_not_say_is_absent(process: Path) -> None:
     write(process, f"proc/{PID}/status", "VmRSS:\t8 kB\n")
     names = [row[1] for row in ProcessReader(PID, [], process).read()]
-    assert names == ["rss_bytes", "cpu_main_s", "cpu_vcpu_s", "cpu_other_s"]
+    assert names == ["rss_bytes", "major_faults", "cpu_main_s", "cpu_vcpu_s", "cpu_other_s"]
 
 
 def test_processor_time_is_told_apart_by_kind_of_thread(process: Path) -> None:

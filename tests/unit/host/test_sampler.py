@@ -141,9 +141,9 @@ def test_rows_are_handed_over_once() -> None:
 
 def test_the_latest_residency_is_that_of_the_last_tick() -> None:
     sampler = Sampler([Steady()], HZ, lambda: 2.5)
-    assert sampler.latest_ram is None
+    assert sampler.latest_ram() is None
     sampler._tick(0.0)
-    assert sampler.latest_ram == (2.5, 4096.0)
+    assert sampler.latest_ram() == (2.5, 4096.0)
 
 
 def test_stopping_takes_one_last_sample_at_once() -> None:
