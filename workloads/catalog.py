@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workloads.application import APPLICATION
+from workloads.arrival import ARRIVAL
 from workloads.cache import CACHE
 from workloads.crowd import CROWD, DENSITY
 from workloads.cycle import CYCLE
@@ -14,5 +15,5 @@ from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for workload in (APPLICATION, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, REFAULT)
+    for workload in (APPLICATION, ARRIVAL, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, REFAULT)
 }

@@ -9,6 +9,7 @@ from bench.analysis import (
     giving,
     values,
     values_application,
+    values_arrival,
     values_cache,
     values_cost,
     values_crowd,
@@ -37,6 +38,7 @@ COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON}
 
 KINDS: dict[str, Kind] = {
     "application": Kind(("busy", "free", "settle", "again"), ("free", "settle"), values_application.APPLICATION),
+    "arrival": Kind(("arrive", "window"), ("free", "settle"), values_arrival.ARRIVAL),
     "cycle": Kind(
         ("touch", "hold", "verify", "free", "settle", "retouch"),
         ("free", "settle"),

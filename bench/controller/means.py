@@ -35,13 +35,14 @@ def check_means(plan: Plan, host: Host, problems: Sequence[Mapping[str, str]]) -
 
 
 def _group(job: Job) -> dict[str, Any] | None:
-    limited = job.cgroup is not None and job.cgroup.limit_bytes is not None
-    if not limited:
+    limited = job.cgroup is not None and job.cgroup.limited
+    if not limited and job.guests == 1:
         return None
+    others = sum(int(phase.args["bytes"]) for phase in job.phases if phase.op == "arrive")
     return {
         "cell": job.cell,
-        "guests_bytes": job.guest.memory_bytes + QEMU_OWN_BYTES,
-        "limits": to_json(job.cgroup),
+        "guests_bytes": job.guests * (job.guest.memory_bytes + QEMU_OWN_BYTES) + others,
+        "limits": to_json(job.cgroup) if limited else None,
     }
 
 

@@ -3,6 +3,7 @@
 balloon, virtio-mem: the guest is asked for memory, or gets it again (bench.host.giving). pageout: the guest's RAM goes
 to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away although it is in use, by a hole in
 the file behind it; what a guest would see if reporting ever lost a page. strain: looks how short of memory the host is.
+arrive, leave: a process takes memory in the guests' group, and goes (bench.host.arrive).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 from bench.host import giving
+from bench.host.arrive import Newcomer
 from bench.host.cgroup import NEEDLESS, Group
 from bench.host.pageout import pageout
 from bench.host.readers import find_memfds, parse_colon_table
@@ -39,7 +41,7 @@ class Scene:
 
     group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted. now:
     the time base of all records. guest: its number. folder: where its sockets are. policies: loops of the host that
-    run beside it, by their kinds.
+    run beside it, by their kinds. newcomers: processes that took memory in the group and have not left yet.
     """
 
     job: Job
@@ -51,6 +53,7 @@ class Scene:
     guest: int = 0
     folder: Path = Path("/nonexistent")
     policies: dict[str, Any] = field(default_factory=dict)
+    newcomers: list[Newcomer] = field(default_factory=list)
 
 
 Action = Callable[[Scene, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -161,10 +164,30 @@ def _strain(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
     return strain(counters(scene.now(), scene.group, scene.root), args.get("before"), *limits)
 
 
+async def _arrive(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+    """args: bytes, deadline_s. Somebody takes so much memory beside the guests, and keeps it until `leave`."""
+    if not isinstance(scene.group, Group):
+        return {"skipped": f"nobody may take memory without a limit: {scene.group}"}
+    cpus = scene.job.placement.guest_cpus
+    newcomer = await Newcomer.begin(int(args["bytes"]), scene.group, scene.now, cpus)
+    scene.newcomers.append(newcomer)
+    return await newcomer.take(float(args["deadline_s"]))
+
+
+async def _leave(scene: Scene, _args: Mapping[str, Any]) -> dict[str, Any]:
+    """Who arrived is gone, and what they had; bytes and swapped_bytes: what that was at the end."""
+    had = [newcomer.memory() for newcomer in scene.newcomers]
+    while scene.newcomers:
+        await scene.newcomers.pop().end()
+    return {key: sum(one[key] or 0 for one in had) for key in ("bytes", "swapped_bytes")}
+
+
 _ACTIONS: dict[str, Action] = {
     "pageout": _in_thread(lambda scene, _args: pageout(scene.job, scene.pid, scene.root, scene.group)),
     "discard": _in_thread(_discard),
     "balloon": _by(giving.balloon),
     "virtio-mem": _by(giving.virtio_mem),
     "strain": _in_thread(_strain),
+    "arrive": _arrive,
+    "leave": _leave,
 }

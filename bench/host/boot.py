@@ -11,6 +11,7 @@ from typing import Any, Optional, Union
 
 from bench.host import qmp
 from bench.host.actions import Scene, act, filled_in
+from bench.host.arrive import Newcomer
 from bench.host.cgroup import Group
 from bench.host.digest import files_of
 from bench.host.groupreaders import CgroupReader
@@ -75,6 +76,7 @@ class Boot:
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
         self._policies: dict[str, Any] = {}
+        self._newcomers: list[Newcomer] = []
 
     async def run(self, phases: Sequence[Phase], emit: Callable[[Record], None]) -> None:
         """Placement, READY, clocks, every phase, final answers once all guests are there.
@@ -163,6 +165,11 @@ class Boot:
             guest=self._guest,
         )
 
+    async def end(self) -> None:
+        """Ends what was started beside the guest."""
+        while self._newcomers:
+            await self._newcomers.pop().end()
+
     def _scene(self) -> Scene:
         return Scene(
             self._job,
@@ -173,6 +180,7 @@ class Boot:
             guest=self._guest,
             folder=self._folder,
             policies=self._policies,
+            newcomers=self._newcomers,
         )
 
     def _filled_in(self, phase: Phase) -> dict[str, Any]:
@@ -221,9 +229,11 @@ async def bring_up(stage: Stage, guest: int, qemu: Qemu, folder: Path) -> AsyncI
         placed = replace(place(job, qemu.pid, vcpus, stage.latency), guest=guest)
         stage.sampler.join(_readers(job, guest, qemu.pid, vcpus))
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
+        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder)
         try:
-            yield Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder)
+            yield boot
         finally:
+            await boot.end()
             # Before QEMU goes: its counters go with it. The first guest to leave does so when all are done.
             stage.sampler.stop()
             link.close()

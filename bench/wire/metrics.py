@@ -11,6 +11,7 @@ from functools import cache
 
 from bench.wire import (
     metrics_application,
+    metrics_arrival,
     metrics_cache,
     metrics_cost,
     metrics_crowd,
@@ -30,6 +31,7 @@ _TABLES = (
     metrics_application.TABLE,
     metrics_give.TABLE,
     metrics_cache.TABLE,
+    metrics_arrival.TABLE,
     metrics_jitter.TABLE,
     metrics_crowd.TABLE,
 )

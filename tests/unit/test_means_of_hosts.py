@@ -11,7 +11,7 @@ from bench.controller.inventory import Host, load_inventory
 from bench.controller.means import check_means, means_args
 from bench.controller.plan import QEMU_OWN_BYTES, Plan, load_plan, resolve
 from bench.errors import InputError
-from bench.wire.job import Cgroup
+from bench.wire.job import Cgroup, Phase
 from bench.wire.units import GIB, MIB
 
 PLAN = """\
@@ -62,6 +62,17 @@ def test_a_host_is_asked_once_for_each_kind_of_group_with_what_its_files_say(pla
 def test_a_plan_whose_guests_are_alone_and_without_a_limit_asks_nothing(plan: Plan, host: Host) -> None:
     """The phases of plan `refault` that need a cgroup are skipped where there is none, and the rest is measured."""
     assert means_args(plan, host, [job(), job(cgroup=Cgroup())]) is None
+
+
+def test_every_guest_counts_and_who_arrives_beside_them(plan: Plan, host: Host) -> None:
+    arrive = Phase("arrive", "host", 0, op="arrive", args={"bytes": 100 * MIB, "deadline_s": 1.0})
+    limited = job(cell="crowd", cgroup=Cgroup(GIB), guests=3, phases=(arrive,))
+    free = job(cell="alone", guests=2)
+    args = means_args(plan, host, [limited, free])
+    assert args is not None
+    each = 512 * MIB + QEMU_OWN_BYTES
+    assert [group["guests_bytes"] for group in args["groups"]] == [3 * each + 100 * MIB, 2 * each]
+    assert [group["limits"] for group in args["groups"]] == [{"limit_bytes": GIB, "swap_limit_bytes": None}, None]
 
 
 def test_every_problem_is_told_at_the_key_where_it_can_be_mended(plan: Plan, host: Host) -> None:

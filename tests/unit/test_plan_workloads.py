@@ -65,6 +65,7 @@ def test_a_workload_with_its_defaults_fits_a_small_guest_and_says_what_it_needs(
 MEASURED = {
     "application": "busy",
     "cache": "window",
+    "arrival": "arrive",
     "crowd": "free",
     "cycle": "free",
     "density": "free",
