@@ -10,10 +10,11 @@ from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
 from workloads.integrity import INTEGRITY
 from workloads.jitter import JITTER
+from workloads.migration import MIGRATION
 from workloads.refault import REFAULT
 from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for workload in (APPLICATION, ARRIVAL, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, REFAULT)
+    for workload in (APPLICATION, ARRIVAL, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, MIGRATION, REFAULT)
 }

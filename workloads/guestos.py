@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PORT_NAME = "bench.agent"
 BALLOON, MEM = 5, 24  # VIRTIO_ID_BALLOON and VIRTIO_ID_MEM, include/uapi/linux/virtio_ids.h
+HINTING_BIT = 3  # VIRTIO_BALLOON_F_FREE_PAGE_HINT, include/uapi/linux/virtio_balloon.h
 POISON_BIT = 4  # VIRTIO_BALLOON_F_PAGE_POISON, the same file
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, include/uapi/linux/virtio_balloon.h
 _MOUNTS = (
@@ -161,6 +162,11 @@ def balloon_features(root: str = "/") -> str | None:
 def is_reporting(root: str = "/") -> bool:
     """Whether the balloon driver and the device agreed on free page reporting."""
     return (balloon_features(root) or "")[REPORTING_BIT : REPORTING_BIT + 1] == "1"
+
+
+def is_hinting(root: str = "/") -> bool:
+    """Whether they agreed on free page hinting."""
+    return (balloon_features(root) or "")[HINTING_BIT : HINTING_BIT + 1] == "1"
 
 
 def page_reporting_order(root: str = "/") -> int | None:

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from workloads.beside import Probes
     from workloads.memtouch import Region, Verified
     from workloads.policy import Loop
-    from workloads.programs import Programs
 
     Operation = Callable[..., dict[str, Any]]
 
@@ -30,9 +28,8 @@ class Operations:
         self._root = root
         self._regions: dict[str, Region] = {}
         self._loop: Loop | None = None
-        self._programs: Programs | None = None
         self._disk = Disk(root)
-        self._probes: Probes | None = None
+        self._late: dict[str, Any] = {}
 
     def table(self) -> dict[str, Operation]:
         """Every operation by the name that the host calls it by."""
@@ -47,17 +44,21 @@ class Operations:
             "throughput": self.throughput,
             "policy_start": self.policy_start,
             "policy_stop": self.policy_stop,
-            "probe_start": self._probe("start"),
-            "probe_mark": self._probe("mark"),
-            "probe_stop": self._probe("stop"),
+            "probe_start": self._of("probes", "start"),
+            "probe_mark": self._of("probes", "mark"),
+            "probe_stop": self._of("probes", "stop"),
+            "writer_start": self._of("witness", "writer_start"),
+            "writer_stop": self._of("witness", "writer_stop"),
+            "health": self._of("witness", "health"),
+            "hinting": self._of("witness", "hinting"),
             "churn": self.churn,
             "compact": self.compact,
             "corrupt": self.corrupt,
             "locate": self.locate,
             "dmesg": self.dmesg,
-            "program_start": self._program("start"),
-            "program_run": self._program("run"),
-            "program_stop": self._program("stop"),
+            "program_start": self._of("programs", "start"),
+            "program_run": self._of("programs", "run"),
+            "program_stop": self._of("programs", "stop"),
             "program_data": self.program_data,
             "program_ask": self.program_ask,
             "program_remove": self.program_remove,
@@ -233,19 +234,6 @@ class Operations:
         """The kernel's messages as one text."""
         return {"text": guestos.kernel_log(f"{self._root}/dev/kmsg")}
 
-    def _program(self, what: str) -> Operation:
-        """An operation of workloads.programs.Programs, which is made at its first use."""
-
-        def operation(**args: Any) -> dict[str, Any]:
-            from workloads.programs import Programs
-
-            if self._programs is None:
-                self._programs = Programs()
-            done: dict[str, Any] = getattr(self._programs, what)(**args)
-            return done
-
-        return operation
-
     def program_data(self, path: str, bytes: int) -> dict[str, Any]:  # noqa: A002
         """A file of text-like data."""
         from workloads.programs import write_data
@@ -264,14 +252,13 @@ class Operations:
 
         return remove(paths)
 
-    def _probe(self, what: str) -> Operation:
-        """An operation of workloads.beside.Probes, which is made at its first use."""
+    def _of(self, kind: str, what: str) -> Operation:
+        """An operation of an object that is made, and its module imported, at its first use."""
 
         def operation(**args: Any) -> dict[str, Any]:
-            from workloads.beside import Probes
-
-            self._probes = self._probes or Probes(self._root)
-            done: dict[str, Any] = getattr(self._probes, what)(**args)
+            if kind not in self._late:
+                self._late[kind] = _LATE[kind](self._root)
+            done: dict[str, Any] = getattr(self._late[kind], what)(**args)
             return done
 
         return operation
@@ -280,6 +267,27 @@ class Operations:
         if name not in self._regions:
             raise ValueError(f"region {name!r} is not mapped; mapped: {', '.join(self._regions) or 'none'}")
         return self._regions[name]
+
+
+def _programs(_root: str) -> Any:
+    from workloads.programs import Programs
+
+    return Programs()
+
+
+def _probes(root: str) -> Any:
+    from workloads.beside import Probes
+
+    return Probes(root)
+
+
+def _witness(root: str) -> Any:
+    from workloads.witness import Witness
+
+    return Witness(root)
+
+
+_LATE = {"programs": _programs, "probes": _probes, "witness": _witness}
 
 
 def _first_bad(verified: Verified) -> dict[str, int] | None:

@@ -33,7 +33,7 @@ class Around:
     parameters of the module page_reporting. policy: arguments of `policy_start` (kind
     and parameters), None for no loop in the guest. give: what the host does to have memory back and to give it
     again ("balloon", "virtio-mem"), "" for nothing. policy_on: whether the loop is the agent's ("guest"), or runs on
-    the host beside the guest ("host").
+    the host beside the guest ("host"). hinting: QEMU asks the guest for free pages while it migrates.
     """
 
     memory_bytes: int
@@ -43,6 +43,7 @@ class Around:
     reporting_params: Mapping[str, int] | None = None
     give: str = ""
     policy_on: str = "guest"
+    hinting: bool = False
 
 
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).

@@ -14,6 +14,7 @@ from bench.analysis import (
     values_cost,
     values_crowd,
     values_jitter,
+    values_migration,
     values_price,
 )
 from bench.analysis.values import Boot, How
@@ -52,6 +53,7 @@ KINDS: dict[str, Kind] = {
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT
     ),
     "jitter": Kind(("free", "settle", "again"), ("free", "settle"), values_jitter.JITTER),
+    "migration": Kind(("free", "settle", "migrate"), ("free", "settle"), values_migration.MIGRATION),
     "integrity": Kind(
         ("churn-under", "churn-over", "settle", "verify"), ("churn-over", "settle"), values_cost.INTEGRITY
     ),

@@ -33,9 +33,12 @@ NO_GIVE = "the host asks for no memory in this arm"
 _UNTRACED = "what a balloon takes is not traced: a line for every 4 KiB would slow it down"
 NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
+NOT_CONVERGED = "the migration did not converge before its deadline"
+UNSOUND = "the guest was not the same where it went: bytes and pages only"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
 EXPECTED = (
     LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
+    NOT_CONVERGED, UNSOUND,
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ ARMS: dict[str, Arm] = {
         Arm("reporting", balloon=True, reporting=True),
         Arm("balloon", balloon=True, give="balloon"),
         Arm("virtio-mem", give="virtio-mem"),
+        Arm("hinting", balloon=True, hinting=True),
+        Arm("hinting-reporting", balloon=True, reporting=True, hinting=True),
         *(Arm(f"reporting-{kind}", balloon=True, reporting=True, policy=Policy(kind)) for kind in POLICIES),
         Arm("none-backports", kernel=f"{NAMED}backports"),
         Arm("reporting-backports", balloon=True, reporting=True, kernel=f"{NAMED}backports"),
@@ -53,6 +55,9 @@ class ArmModel(Strict):
     like: str = Field(default="", description="the name of a shipped arm, as in reporting")
     balloon: bool = Field(default=False, description="true or false: the guest has a balloon device")
     reporting: bool = Field(default=False, description="true or false: the balloon device reports free pages")
+    hinting: bool = Field(
+        default=False, description="true or false: the balloon device takes free page hints while QEMU migrates"
+    )
     mem_lock: bool = Field(
         default=False, description="true or false: QEMU locks all memory, so that no discard can succeed"
     )
@@ -182,7 +187,7 @@ def _arm(model: ArmModel, policy: Policy | None) -> Arm:
         changes["reporting_params"] = tuple(sorted(changes["reporting_params"].items()))
     if "kernel_args" in changes:
         changes["kernel_args"] = tuple(changes["kernel_args"])
-    if changes.get("reporting") or changes.get("give") == "balloon":
+    if changes.get("reporting") or changes.get("hinting") or changes.get("give") == "balloon":
         changes.setdefault("balloon", True)
     return dataclasses.replace(ARMS[model.like or "none"], **changes)
 
@@ -211,6 +216,7 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
             "modules",
             f"{arm.kernel} has modules of its own; remove this, or name a kernel by its path",
         ),
+        (arm.hinting and not arm.balloon, "balloon", "hinting needs the balloon device; remove balloon: false"),
         *_giving_rules(arm),
         (
             shipped is not None and shipped != arm,

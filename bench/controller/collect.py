@@ -107,7 +107,11 @@ class Collected:
 
     def line(self, window_s: float) -> dict[str, Any]:
         """The boot's line: facts, phases, values of every metric, and the status that these allow."""
-        boot = {**self._facts(window_s), "files": to_json(self.files) if self.files else {}}
+        boot = {
+            **self._facts(window_s),
+            "hinting": self.job.arm.hinting,
+            "files": to_json(self.files) if self.files else {},
+        }
         boot["guests"] = self._guests(boot)
         series = frame(self.rows)
         summary = summarise(boot, series)

@@ -29,6 +29,7 @@ WANTED = (
     "workloads.memtouch",
     "workloads.policy",
     "workloads.programs",
+    "workloads.witness",
     "workloads._libc",
     "encodings.ascii",
     "encodings.latin_1",

@@ -146,7 +146,7 @@ def around(guest: Guest, arm: Arm) -> Around:
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
     params = dict(arm.reporting_params)
     place = "host" if arm.policy and arm.policy.kind in HOST_POLICIES else "guest"
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, place)
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, place, arm.hinting)
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

@@ -4,6 +4,7 @@ balloon, virtio-mem: the guest is asked for memory, or gets it again (bench.host
 to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away although it is in use, by a hole in
 the file behind it; what a guest would see if reporting ever lost a page. strain: looks how short of memory the host is.
 arrive, leave: a process takes memory in the guests' group, and goes (bench.host.arrive).
+migrate, inspect, back: the guest is moved to a second QEMU, looked at there, and taken back (bench.host.migrate).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any, Callable, Optional, Union
 from bench.host import giving
 from bench.host.arrive import Newcomer
 from bench.host.cgroup import NEEDLESS, Group
+from bench.host.migrate import Second, without_room
 from bench.host.pageout import pageout
 from bench.host.readers import find_memfds, parse_colon_table
 from bench.host.strain import counters, strain
@@ -42,6 +44,7 @@ class Scene:
     group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted. now:
     the time base of all records. guest: its number. folder: where its sockets are. policies: loops of the host that
     run beside it, by their kinds. newcomers: processes that took memory in the group and have not left yet.
+    second: the QEMU that the guest may be moved to.
     """
 
     job: Job
@@ -54,6 +57,7 @@ class Scene:
     folder: Path = Path("/nonexistent")
     policies: dict[str, Any] = field(default_factory=dict)
     newcomers: list[Newcomer] = field(default_factory=list)
+    second: Optional[Second] = None
 
 
 Action = Callable[[Scene, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -80,6 +84,18 @@ def _by(way: Callable[[Job, giving.Monitor, int, float], Awaitable[dict[str, Any
 
     async def action(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
         return await way(scene.job, scene.monitor, int(args["bytes"]), float(args["deadline_s"]))
+
+    return action
+
+
+def _second(op: str) -> Action:
+    """What bench.host.migrate.Second does."""
+
+    async def action(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+        if scene.second is None:
+            raise ValueError(f"{op}: this guest has no second QEMU to go to")
+        found: dict[str, Any] = await getattr(scene.second, op)(args)
+        return found
 
     return action
 
@@ -144,15 +160,15 @@ def lacking(job: Job, root: Path = Path("/")) -> Optional[str]:
         now = file.read_text().partition("[")[2].partition("]")[0] if file.exists() else "nothing"
         if now not in wanted:
             return f"{file} is {now}, not {wanted[-1]}; run: echo {wanted[-1]} | sudo tee {file}"
-    return _without_device(job.paths.qemu, "virtio-mem-pci") if job.arm.give == "virtio-mem" else None
+    if job.arm.give == "virtio-mem":
+        return _without_device(job.paths.qemu, "virtio-mem-pci")
+    return (_without_hinting(job.paths.qemu) if job.arm.hinting else None) or without_room(job, root)
 
 
 def _without_device(qemu: str, device: str) -> Optional[str]:
     """Why this QEMU has no such device, by asking it; None where it has. One that cannot be started says so later."""
-    try:
-        argv = [qemu, "-device", f"{device},help"]
-        asked = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
+    asked = _asked(qemu, device)
+    if asked is None:
         return None
     said = (asked.stderr.strip().splitlines() or ["it did not say why"])[-1]
     return None if asked.returncode == 0 else f"{qemu} has no device {device}: {said}"
@@ -182,6 +198,21 @@ async def _leave(scene: Scene, _args: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sum(one[key] or 0 for one in had) for key in ("bytes", "swapped_bytes")}
 
 
+def _asked(qemu: str, device: str) -> Optional[subprocess.CompletedProcess[str]]:
+    try:
+        argv = [qemu, "-device", f"{device},help"]
+        return subprocess.run(argv, check=False, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def _without_hinting(qemu: str) -> Optional[str]:
+    asked = _asked(qemu, "virtio-balloon-pci")
+    if asked is None or "free-page-hint" in asked.stdout:
+        return None
+    return f"the balloon device of {qemu} has no free-page-hint"
+
+
 _ACTIONS: dict[str, Action] = {
     "pageout": _in_thread(lambda scene, _args: pageout(scene.job, scene.pid, scene.root, scene.group)),
     "discard": _in_thread(_discard),
@@ -190,4 +221,5 @@ _ACTIONS: dict[str, Action] = {
     "strain": _in_thread(_strain),
     "arrive": _arrive,
     "leave": _leave,
+    **{op: _second(op) for op in ("migrate", "inspect", "back")},
 }

@@ -17,6 +17,7 @@ from bench.host.digest import files_of
 from bench.host.groupreaders import CgroupReader
 from bench.host.guest import ClockTie, GuestError, GuestLink, open_link
 from bench.host.meeting import Meeting
+from bench.host.migrate import Second
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
 from bench.host.prober import probing
@@ -60,6 +61,7 @@ class Boot:
         moved: Callable[[], str],
         link: GuestLink,
         folder: Path,
+        second: Second,
     ) -> None:
         self._job = stage.job
         self._meeting = stage.meeting
@@ -71,6 +73,7 @@ class Boot:
         self._moved = moved
         self._link = link
         self._folder = folder
+        self._second = second
         self.monitor = monitor
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -181,6 +184,7 @@ class Boot:
             folder=self._folder,
             policies=self._policies,
             newcomers=self._newcomers,
+            second=self._second,
         )
 
     def _filled_in(self, phase: Phase) -> dict[str, Any]:
@@ -229,11 +233,13 @@ async def bring_up(stage: Stage, guest: int, qemu: Qemu, folder: Path) -> AsyncI
         placed = replace(place(job, qemu.pid, vcpus, stage.latency), guest=guest)
         stage.sampler.join(_readers(job, guest, qemu.pid, vcpus))
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
-        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder)
+        second = Second(job, qemu.argv, folder, qemu.pid, monitor, stage.group)
+        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder, second)
         try:
             yield boot
         finally:
             await boot.end()
+            await second.end()
             # Before QEMU goes: its counters go with it. The first guest to leave does so when all are done.
             stage.sampler.stop()
             link.close()

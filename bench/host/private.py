@@ -12,8 +12,8 @@ from pathlib import Path
 _PREFIX = "fpr-boot-"
 # Where TMPDIR is too long a path for a socket.
 FALLBACK_BASE = Path("/tmp")  # noqa: S108 - mkdtemp makes a private one in it
-# sun_path holds 108 bytes; "/console" is the longest name in the folder.
-_PATH_LIMIT = 108 - len("/console") - 1
+# sun_path holds 108 bytes; "/2/migration" is the longest name in the folder.
+_PATH_LIMIT = 108 - len("/2/migration") - 1
 
 
 @contextlib.contextmanager

@@ -64,6 +64,7 @@ class Qemu:
         zero_s: Optional[float] = None,
         guest: int = 0,
     ) -> None:
+        self.argv: tuple[str, ...] = ()
         self._process = process
         self._rows = rows
         self._source = of_guest("discard", guest)
@@ -160,4 +161,6 @@ async def spawn(
         start_new_session=True,
         limit=LINE_LIMIT_BYTES,
     )
-    return Qemu(process, started, rows, zero_s, guest)
+    qemu = Qemu(process, started, rows, zero_s, guest)
+    qemu.argv = tuple(argv)
+    return qemu

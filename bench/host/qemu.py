@@ -5,6 +5,7 @@ Every odd flag has its reason beside it. The order is fixed, so that two arms ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Optional
 
 from bench.host.disk import Disk
@@ -13,6 +14,7 @@ from bench.wire.record import of_guest
 
 AGENT_PORT = "bench.agent"
 BALLOON_ID = "balloon"
+HINT_ID = "hint"
 RAM_ID = "ram"
 DISCARD_EVENT = "ram_block_discard_range"
 PLUG_ID, PLUG_RAM_ID = "plug", "plugram"
@@ -48,6 +50,21 @@ def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None, g
         *("-trace", DISCARD_EVENT, "-msg", "timestamp=on"),
         *("-kernel", job.paths.kernel, "-initrd", initrd, "-append", kernel_command_line(job)),
     ]
+
+
+def incoming_argv(argv: Sequence[str], folder: str, other: str) -> list[str]:
+    """argv of a second QEMU that waits for the guest of the first one, whose private folder is `folder`.
+
+    Its own folder is `other`, with a socket `migration` for what comes. It waits with its CPUs stopped: the guest is to
+    run when both sides have been looked at.
+    """
+    moved = [word.replace(_escape(folder), _escape(other)) for word in argv]
+    return [*moved, "-S", "-incoming", migration_uri(other)]
+
+
+def migration_uri(folder: str) -> str:
+    """Where the QEMU with this private folder waits for a guest."""
+    return f"unix:{folder}/migration"
 
 
 def kernel_command_line(job: Job) -> str:
@@ -115,10 +132,14 @@ def _channels(folder: str) -> list[str]:
 
 
 def _balloon(job: Job) -> list[str]:
-    if not (job.arm.balloon or job.arm.reporting):
+    if not (job.arm.balloon or job.arm.reporting or job.arm.hinting):
         return []
     reporting = "on" if job.arm.reporting else "off"
-    return ["-device", f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}"]
+    device = f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}"
+    if not job.arm.hinting:
+        return ["-device", device]
+    # The device takes no hints without a thread of its own for them (QEMU 7.2 hw/virtio/virtio-balloon.c, realize).
+    return ["-object", f"iothread,id={HINT_ID}", "-device", f"{device},free-page-hint=on,iothread={HINT_ID}"]
 
 
 def _pluggable(job: Job, folder: str) -> list[str]:

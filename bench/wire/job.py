@@ -37,7 +37,8 @@ class Policy:
 class Arm:
     """One configuration under test; arms of a plan differ only where their fields differ.
 
-    balloon: a virtio-balloon device is present. reporting: it offers free page reporting (implies balloon).
+    balloon: a virtio-balloon device is present. reporting: it offers free page reporting (implies balloon). hinting: it
+    offers free page hinting, by which a migration leaves out what the guest says is free (implies balloon).
     mem_lock: QEMU runs with `-overcommit mem-lock=on`, so that every discard fails: the host-side negative control.
     backing: host memory of the guest's RAM. reporting_order: written to the guest's page_reporting_order after the
     driver registered (None: as the kernel chose). reporting_params: other parameters of the module page_reporting, for
@@ -64,6 +65,7 @@ class Arm:
     host_thp: str = ""
     expect: str = ""
     give: str = ""
+    hinting: bool = False
 
     @property
     def must_discard(self) -> bool:

@@ -18,6 +18,7 @@ from bench.wire import (
     metrics_cycle,
     metrics_give,
     metrics_jitter,
+    metrics_migration,
     metrics_price,
 )
 from bench.wire.metric import Metric
@@ -34,6 +35,7 @@ _TABLES = (
     metrics_arrival.TABLE,
     metrics_jitter.TABLE,
     metrics_crowd.TABLE,
+    metrics_migration.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 

@@ -13,6 +13,7 @@ A word `fake=MODE` among the kernel's arguments chooses what goes wrong, from th
   abrupt       ends without an answer when told to quit
   trace-format prints a discard in an unknown format  long-line    prints 2 MiB of stderr without a line's end
   one-thread   runs all vCPUs in one thread           unbound      binds its memory to no node
+Those of a migration are in fake_migration.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+
+# Started with -I, which leaves this folder out.
+sys.path.insert(0, os.path.dirname(__file__))  # noqa: PTH120 - as any path of a file in here
+from fake_migration import Migration
 
 MIB = 1 << 20
 BOOTED_BYTES = 8 * MIB
@@ -96,18 +101,29 @@ class Guest:
         self._mode = options["mode"]
         self._regions: dict[str, tuple[int, int]] = {}
         self._next = BOOTED_BYTES
+        self._incoming = bool(options["incoming"])
         self._stream: Any = None
 
     def serve(self, listener: socket.socket) -> None:
         self._monitor.vcpu_threads[0] = threading.get_native_id()
-        self._ram.write(0, BOOTED_BYTES)
+        if not self._incoming:
+            self._ram.write(0, BOOTED_BYTES)
         connection, _ = listener.accept()
         self._stream = connection.makefile("rwb", buffering=0)
         if self._mode == "never-ready":
             return
-        self._send({"event": "ready", "facts": self._facts()})
+        if not self._incoming:  # else it has said so where it came from
+            self._send({"event": "ready", "facts": self._facts()})
         for line in self._stream:
             self._answer(json.loads(line), connection)
+
+    def state(self) -> dict[str, Any]:
+        """What a migration takes along beside the memory."""
+        return {"regions": self._regions, "next": self._next}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._regions = {name: (start, length) for name, (start, length) in state["regions"].items()}
+        self._next = state["next"]
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -119,6 +135,8 @@ class Guest:
         }
 
     def _answer(self, request: dict[str, Any], connection: socket.socket) -> None:
+        if self._incoming:
+            self._misbehave_there()
         start = time.monotonic_ns()
         operation = getattr(self, "op_" + request["op"])
         try:
@@ -159,6 +177,20 @@ class Guest:
         if self._mode == "long-line":
             sys.stderr.write("x" * 2 * MIB)
             say("")
+
+    def _misbehave_there(self) -> None:
+        """Where the guest was migrated to."""
+        if self._mode == "migrate-panics":
+            with open(self._console, "a") as console:
+                console.write("[   12.1] kernel BUG at lib/list_debug.c:56!\r\n[   12.2] Kernel panic\r\n")
+            os._exit(0)
+        if self._mode == "migrate-killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._mode == "migrate-silent":
+            time.sleep(60)
+
+    def op_health(self) -> dict[str, Any]:
+        return {"tainted": 0, "complaints": [], "oom_kills": 0, "stalls": 0}
 
     def op_clock(self) -> dict[str, Any]:
         return {"monotonic_ns": time.monotonic_ns()}
@@ -225,6 +257,7 @@ class Monitor:
     def __init__(self, abrupt: bool) -> None:
         self.vcpu_threads: dict[int, int] = {}
         self.abrupt = abrupt
+        self.migration: Any = None
         self._stream: Any = None
         self._lock = threading.Lock()
 
@@ -235,7 +268,7 @@ class Monitor:
         for request in objects(connection):
             if request["execute"] == "quit" and self.abrupt:
                 os._exit(0)
-            answer = self._answer(request["execute"])
+            answer = self._answer(request["execute"], request.get("arguments", {}))
             if "id" in request:
                 answer["id"] = request["id"]
             self._send(answer)
@@ -249,7 +282,10 @@ class Monitor:
             {"event": name, "data": data, "timestamp": {"seconds": int(seconds), "microseconds": int(part * 1e6)}}
         )
 
-    def _answer(self, command: str) -> dict[str, Any]:
+    def _answer(self, command: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        found = self.migration.answer(command, arguments) if self.migration else None
+        if found is not None:
+            return {"return": found}
         status = {"running": True, "singlestep": False, "status": "running"}
         known: dict[str, Any] = {
             "qmp_capabilities": {},
@@ -288,6 +324,7 @@ def read_argv(argv: list[str]) -> dict[str, str]:
         "node": found(r"host-nodes=(\d+),policy=bind"),
         "locked": "yes" if "mem-lock=on" in line else "",
         "mode": found(r"\bfake=(\S+)"),
+        "incoming": found(r"-incoming\nunix:(.*)"),
     }
 
 
@@ -329,6 +366,7 @@ def main(argv: list[str]) -> None:
     if options["node"] and options["mode"] != "unbound":
         ram.bind(int(options["node"]))
     guest = Guest(ram, options, monitor)  # its port is open as long as it is there
+    monitor.migration = Migration(ram, guest, options["mode"], options["incoming"])
     run_vcpus(guest, monitor, options)
     with contextlib.suppress(OSError):
         monitor.serve(listen(options["qmp"]))

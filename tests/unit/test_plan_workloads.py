@@ -72,6 +72,7 @@ MEASURED = {
     "faults": "faults",
     "integrity": "churn-under",
     "jitter": "free",
+    "migration": "free",
     "refault": "free",
 }
 
@@ -142,6 +143,7 @@ FREED = {
     "faults": "fill-free",
     "integrity": "churn-over",
     "jitter": "free",
+    "migration": "free",
     "refault": "free",
 }
 
