@@ -8,6 +8,7 @@ from workloads.cache import CACHE
 from workloads.crowd import CROWD, DENSITY
 from workloads.cycle import CYCLE
 from workloads.faults import FAULTS
+from workloads.footprint import FOOTPRINT
 from workloads.integrity import INTEGRITY
 from workloads.jitter import JITTER
 from workloads.migration import MIGRATION
@@ -16,5 +17,18 @@ from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
-    for workload in (APPLICATION, ARRIVAL, CYCLE, CACHE, CROWD, DENSITY, FAULTS, INTEGRITY, JITTER, MIGRATION, REFAULT)
+    for workload in (
+        APPLICATION,
+        ARRIVAL,
+        CYCLE,
+        CACHE,
+        CROWD,
+        DENSITY,
+        FAULTS,
+        FOOTPRINT,
+        INTEGRITY,
+        JITTER,
+        MIGRATION,
+        REFAULT,
+    )
 }

@@ -199,6 +199,22 @@ def thp_enabled(root: str = "/") -> str | None:
     return text.partition("[")[2].partition("]")[0] if text else None
 
 
+def drop_caches(root: str = "/") -> int:
+    """Drops the clean page cache (Documentation/admin-guide/sysctl/vm.rst): bytes that went. Raises Unsupported."""
+    path = f"{root}/proc/sys/vm/drop_caches"
+    if not os.path.exists(path):  # noqa: PTH110
+        raise Unsupported("this kernel has no drop_caches (CONFIG_SYSCTL)")
+    before = _cache_bytes(root)
+    with open(path, "w") as stream:
+        stream.write("1")
+    return before - _cache_bytes(root)
+
+
+def _cache_bytes(root: str) -> int:
+    memory = meminfo(root)
+    return memory.get("Cached", 0) + memory.get("Buffers", 0)
+
+
 def compact(root: str = "/") -> None:
     """Compacts all zones (Documentation/admin-guide/sysctl/vm.rst, compact_memory). Raises Unsupported, OSError."""
     path = f"{root}/proc/sys/vm/compact_memory"

@@ -53,6 +53,7 @@ class Operations:
             "hinting": self._of("witness", "hinting"),
             "churn": self.churn,
             "compact": self.compact,
+            "drop_caches": lambda: {"freed_bytes": guestos.drop_caches(self._root)},
             "corrupt": self.corrupt,
             "locate": self.locate,
             "dmesg": self.dmesg,

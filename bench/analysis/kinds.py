@@ -13,6 +13,7 @@ from bench.analysis import (
     values_cache,
     values_cost,
     values_crowd,
+    values_footprint,
     values_jitter,
     values_migration,
     values_price,
@@ -48,6 +49,9 @@ KINDS: dict[str, Kind] = {
     "cache": Kind(("read", "window", "reread-hot", "reread"), PROOF, values_cache.CACHE),
     "crowd": Kind(("touch", "free", "settle"), ("free", "settle"), values_crowd.CROWD),
     "density": Kind(("touch", "free", "settle"), ("free", "settle"), values_crowd.DENSITY),
+    "footprint": Kind(
+        (*values_footprint.WAITS, *values_footprint.JOBS), ("clean-1", "dropped"), values_footprint.FOOTPRINT
+    ),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT

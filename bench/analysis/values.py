@@ -35,10 +35,11 @@ NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
 NOT_CONVERGED = "the migration did not converge before its deadline"
 UNSOUND = "the guest was not the same where it went: bytes and pages only"
+ONE_DAY = "the boot has one day only, and nothing to grow from"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
 EXPECTED = (
     LITTLE, _NO_ORDER, _NO_DISCARD, _NO_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
-    NOT_CONVERGED, UNSOUND,
+    NOT_CONVERGED, UNSOUND, ONE_DAY,
 )  # fmt: skip
 
 

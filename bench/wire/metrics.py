@@ -16,6 +16,7 @@ from bench.wire import (
     metrics_cost,
     metrics_crowd,
     metrics_cycle,
+    metrics_footprint,
     metrics_give,
     metrics_jitter,
     metrics_migration,
@@ -36,6 +37,7 @@ _TABLES = (
     metrics_jitter.TABLE,
     metrics_crowd.TABLE,
     metrics_migration.TABLE,
+    metrics_footprint.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 
