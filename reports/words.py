@@ -20,7 +20,8 @@ GROUPS = (
                             "working_resident_bytes", "idle_resident_bytes", "idle_returned_bytes",
                             "busy_resident_bytes", "again_resident_bytes", "after_resident_bytes",
                             "cache_footprint_byte_s", "cache_resident_bytes", "cache_returned_share",
-                            "cache_returned_bytes", "cache_unreturned_bytes", "cache_kept_bytes")),
+                            "cache_returned_bytes", "cache_unreturned_bytes", "cache_kept_bytes",
+                            "shrunk_share", "shrunk_bytes")),
     ("A day of work", ("day_footprint_byte_s", "day_resident_bytes", "day_guest_share", "day_peak_bytes",
                        "day_idle_bytes", "day_cleaned_bytes", "day_dropped_bytes", "day_growth_bytes", "day_work_s",
                        "day_disk_bytes", "day_qemu_main_cpu_s", "day_kworker_cpu_s")),
@@ -31,6 +32,8 @@ GROUPS = (
                              "arrival_had_share", "arrival_reaction_s", "given_bytes", "giver_p99_s",
                              "giver_reread_bytes", "giver_refaults", "giver_hot_disk_share")),
     ("Time until it came back", ("t50_s", "t90_s", "t99_s", "cache_t50_s")),
+    ("Taking and giving", ("shrink_touched_bytes_per_s", "shrink_untouched_bytes_per_s", "grow_bytes_per_s",
+                           "grow_touch_bytes_per_s")),
     ("Throughput", ("faults_per_s", "busy_ops_per_s", "again_ops_per_s", "busy_p99_s", "again_p99_s", "busy_job_s",
                     "again_job_s", "slowdown_share")),
     ("A page, by the state it was in", (

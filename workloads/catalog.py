@@ -13,6 +13,7 @@ from workloads.integrity import INTEGRITY
 from workloads.jitter import JITTER
 from workloads.migration import MIGRATION
 from workloads.refault import REFAULT
+from workloads.resize import RESIZE
 from workloads.shape import Workload
 
 WORKLOADS: dict[str, Workload] = {
@@ -30,5 +31,6 @@ WORKLOADS: dict[str, Workload] = {
         JITTER,
         MIGRATION,
         REFAULT,
+        RESIZE,
     )
 }

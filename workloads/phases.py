@@ -94,6 +94,13 @@ def give(around: Around, size: Any = None) -> list[PhaseDict]:
     return [_without(around, "give", wanted)] if around.give else []
 
 
+def give_untouched(around: Around, size_bytes: int) -> list[PhaseDict]:
+    """The host asks for memory that nobody touched yet, and gives it again, where the arm says how."""
+    if not around.give:
+        return []
+    return [_without(around, "give-untouched", size_bytes), _without(around, "grow-untouched", 0)]
+
+
 def grow(around: Around) -> list[PhaseDict]:
     """The guest gets all its memory again, to be done before it wants it."""
     return [_without(around, "grow", 0)] if around.give else []

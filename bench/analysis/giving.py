@@ -10,6 +10,8 @@ from bench.analysis.values import DISCARD, NO_GIVE, RAM, Boot, How, Iteration, M
 from bench.wire.units import GIB, MIB, show_bytes
 
 SWAPPED = "ram.swapped_bytes"
+# Phases in which the guest has to get somewhere.
+_TARGETS = ("give", "grow", "give-untouched", "grow-untouched")
 # A fall of the residency by less than this is no sign of anything.
 LEAST_FALL_BYTES, LEAST_FALL_SHARE = MIB, 0.05
 
@@ -41,7 +43,7 @@ def not_given(boot: Boot) -> list[Doubt]:
     found = []
     for phase in boot.get("phases") or []:
         result = phase.get("result") or {}
-        if phase.get("name") in ("give", "grow") and result.get("reached") is False:
+        if phase.get("name") in _TARGETS and result.get("reached") is False:
             reached, asked = (show_bytes(result[key]) for key in ("reached_bytes", "asked_bytes"))
             where = f"phase {phase['name']} of iteration {phase.get('iteration')}"
             text = f"{where}: the guest did without {reached}, not {asked}, when nobody waited any longer"

@@ -17,6 +17,7 @@ from bench.analysis import (
     values_jitter,
     values_migration,
     values_price,
+    values_resize,
 )
 from bench.analysis.values import Boot, How
 
@@ -58,6 +59,7 @@ KINDS: dict[str, Kind] = {
     ),
     "jitter": Kind(("free", "settle", "again"), ("free", "settle"), values_jitter.JITTER),
     "migration": Kind(("free", "settle", "migrate"), ("free", "settle"), values_migration.MIGRATION),
+    "resize": Kind(("ask", "give", "settle", "grow", "again"), ("free", "settle"), values_resize.RESIZE),
     "integrity": Kind(
         ("churn-under", "churn-over", "settle", "verify"), ("churn-over", "settle"), values_cost.INTEGRITY
     ),

@@ -60,8 +60,9 @@ PROBE: dict[str, How] = {
     "probe_longest_s": lambda it: _of(_window(it, "after"), "longest_ns") / 1e9,
 }
 _RETURNED = ("residual_bytes", "returned_bytes", "returned_share", "t90_s", "qemu_cpu_s")
+AGAIN: dict[str, How] = {"probe_again_share": _share("again", "mean", "mean")}
 JITTER: dict[str, How] = {
     **PROBE,
-    "probe_again_share": _share("again", "mean", "mean"),
+    **AGAIN,
     **{name: CYCLE[name] for name in _RETURNED},
 }

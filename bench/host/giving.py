@@ -15,8 +15,9 @@ from typing import Any, Callable, Protocol
 from bench.host.qemu import DISCARD_EVENT, PLUG_ID
 from bench.wire.job import PLUG_BLOCK_BYTES, Job
 
-# How often it is looked at whether the guest is there: what `ns` is late by at most, besides one answer of QEMU.
-POLL_S = 0.02
+# How often it is looked at whether the guest is there: `ns` is late by a twentieth of itself at most, besides one
+# answer of QEMU, and never by more than POLL_S. virtio-mem may be done within milliseconds.
+POLL_S, POLL_LEAST_S, POLL_SHARE = 0.02, 0.001, 0.05
 PAGE_BYTES = 4096
 
 
@@ -81,5 +82,5 @@ async def _reach(
         passed = time.monotonic() - start
         if reached == asked or passed > deadline_s:
             break
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(min(POLL_S, max(POLL_LEAST_S, POLL_SHARE * passed)))
     return {"asked_bytes": asked, "reached_bytes": reached, "ns": int(passed * 1e9), "reached": reached == asked}

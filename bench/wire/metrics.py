@@ -21,6 +21,7 @@ from bench.wire import (
     metrics_jitter,
     metrics_migration,
     metrics_price,
+    metrics_resize,
 )
 from bench.wire.metric import Metric
 
@@ -38,6 +39,7 @@ _TABLES = (
     metrics_crowd.TABLE,
     metrics_migration.TABLE,
     metrics_footprint.TABLE,
+    metrics_resize.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.wire.metric import Metric
 
-_PROBED, _JITTER = ("cycle", "jitter"), ("jitter",)
+_PROBED, _AGAIN = ("cycle", "jitter", "resize"), ("jitter", "resize")
 _QUANTILES = {"p1": "1st percentile", "p50": "median", "p99": "99th percentile"}
 TABLE = (
     Metric(
@@ -64,6 +64,6 @@ TABLE = (
         "before the free",
         time_like=True,
         resolution=0.002,
-        workloads=_JITTER,
+        workloads=_AGAIN,
     ),
 )

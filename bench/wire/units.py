@@ -67,6 +67,8 @@ def show(value: float, unit: str) -> str:
         return show_bytes(value) + "·s"
     if unit == "second/GiB":
         return show_seconds(value) + "/GiB"
+    if unit == "byte/second":
+        return f"{show_bytes(value)}/s"
     if unit == "share":
         return f"{_three(100 * value)} %"
     return _three(value)

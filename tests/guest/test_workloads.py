@@ -186,3 +186,24 @@ def test_a_probe_counts_beside_what_frees_memory_and_sees_who_takes_its_time(lab
     # The memory was there before the probe was forked, and must be free all the same.
     assert answer(line, "free")["bytes"] > 0.29 * ROOMY
     assert line["values"]["returned_share"][0] > 0.5
+
+
+@pytest.mark.parametrize(("kind", "load"), [("balloon", "memory"), ("reporting-drop-caches", "cache")])
+def test_a_guest_is_shrunk_and_grows_again_with_a_speed_for_each(lab: Lab, kind: str, load: str) -> None:
+    line = line_of(lab, "resize", ARMS[kind], load=load, touch=0.5)
+    assert line["status"] == "ok", (line["reason"], line["evidence"])
+    values = {name: found[0] for name, found in line["values"].items()}
+    assert values["shrunk_share"] > 0.5
+    assert values["shrunk_bytes"] > 0.25 * ROOMY
+    assert values["shrink_touched_bytes_per_s"] > 0 < values["grow_touch_bytes_per_s"]
+    assert answer(line, "verify")["bad_pages"] == 0
+    if kind == "balloon":
+        untouched, whole = answer(line, "give-untouched"), ROOMY // 2
+        assert (untouched["reached"], untouched["reached_bytes"], answer(line, "give")["reached"]) == (
+            True,
+            whole,
+            True,
+        )
+        assert values["shrink_untouched_bytes_per_s"] > 0 < values["grow_bytes_per_s"]
+    else:
+        assert answer(line, "policy-end")["bytes"] > 0.25 * ROOMY

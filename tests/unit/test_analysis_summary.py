@@ -227,8 +227,8 @@ def test_a_boot_is_the_median_of_its_iterations_that_have_a_value() -> None:
 
 def test_only_facts_of_the_boot_come_once() -> None:
     quantiles = {f"first_touch_{q}_s" for q in ("p50", "p99", "p999")}
-    growth = "day_growth_bytes"
-    assert set(ONCE) == {"ready_s", "filled_resident_bytes", "first_touch_s_per_gib", growth, *quantiles}
+    others = {"day_growth_bytes", "shrink_untouched_bytes_per_s"}
+    assert set(ONCE) == {"ready_s", "filled_resident_bytes", "first_touch_s_per_gib", *others, *quantiles}
 
 
 weird = st.one_of(st.none(), st.floats(), st.just("text"), st.booleans(), st.integers(-10, 10))

@@ -42,7 +42,7 @@ def test_bench_run_refuses_a_wrong_inventory_with_exit_2_and_its_lines(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["run", "nonsense"], "overhead, quick, refault, return"),
+        (["run", "nonsense"], "overhead, quick, refault, resize, return"),
         (["run", "--host", "mars"], "--host: unknown host 'mars'"),
         (["run", "--arm", "fpr"], "--arm"),
         (["run", "--set", "guest.memory=lots"], "--set guest.memory"),

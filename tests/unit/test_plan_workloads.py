@@ -75,6 +75,7 @@ MEASURED = {
     "jitter": "free",
     "migration": "free",
     "refault": "free",
+    "resize": "ask",
 }
 
 
@@ -147,6 +148,7 @@ FREED = {
     "jitter": "free",
     "migration": "free",
     "refault": "free",
+    "resize": "ask",
 }
 
 
@@ -158,8 +160,10 @@ def test_the_host_asks_for_what_was_freed_and_gives_it_again_before_it_is_wanted
     freed = FREED[workload]
     assert names.index("give") == names.index(freed) + 1
     asked = [phase for phase in found if phase["kind"] == "host" and phase["op"] == kind]
-    assert {phase["name"] for phase in asked} == {"give", "grow", *(["plug"] if kind == "virtio-mem" else [])}
-    assert all(phase["args"]["bytes"] == 0 for phase in asked if phase["name"] != "give")
+    untouched = {"give-untouched", "grow-untouched"} if workload == "resize" else set()
+    plugged = {"plug"} if kind == "virtio-mem" else set()
+    assert {phase["name"] for phase in asked} == {"give", "grow"} | untouched | plugged
+    assert all((phase["args"]["bytes"] == 0) is not phase["name"].startswith("give") for phase in asked)
     wanted = next(phase for phase in asked if phase["name"] == "give")["args"]["bytes"]
     assert wanted == {"from": [freed, "bytes"]} or 0 < wanted < GUEST
     # Between the two nothing is touched.
@@ -178,7 +182,7 @@ def test_virtio_mem_is_plugged_before_anything_else_and_needs_its_driver(workloa
     assert not [phase for phase in phases(workload) if phase["name"] in ("plug", "give", "grow")]
 
 
-@pytest.mark.parametrize("workload", ["cycle", "jitter"])
+@pytest.mark.parametrize("workload", ["cycle", "jitter", "resize"])
 def test_a_probe_counts_before_the_free_and_through_the_wait_after_it(workload: str) -> None:
     changes = {"probe": "work", "probe_quantum_s": 0.001, "probe_before_s": 2.0, "window_s": 5.0, "settle_min_s": 5.0}
     found = phases(workload, Around(GUEST, policy=POLICY, give="balloon"), **changes)
@@ -217,7 +221,30 @@ def test_a_workload_has_a_probe_only_where_the_plan_wants_one() -> None:
 
 
 def test_quanta_have_to_fit_into_what_is_counted() -> None:
-    for workload in ("cycle", "jitter"):
+    for workload in ("cycle", "jitter", "resize"):
         params = {**WORKLOADS[workload].defaults(), "probe": "work", "probe_quantum_s": 0.2}
         assert [key for key, _ in WORKLOADS[workload].check(params)] == ["probe_quantum_s"]
         assert WORKLOADS[workload].check({**params, "probe_quantum_s": 0.1}) == []
+
+
+def test_a_guest_is_shrunk_before_it_touched_anything_and_after_it_freed_all_of_that() -> None:
+    names = [phase["name"] for phase in phases("resize", Around(GUEST, give="balloon"), iterations=2)]
+    assert names[:4] == ["setup", "give-untouched", "grow-untouched", "drain"]
+    assert names.count("give-untouched") == 1
+    order = ["touch", "free", "ask", "give", "settle", "grow", "map-again", "again", "verify"]
+    assert [name for name in names if name in order] == 2 * order
+
+
+def test_a_page_cache_is_read_and_not_freed_and_reporting_is_proved_by_other_memory() -> None:
+    found = phases("resize", Around(GUEST, give="virtio-mem"), load="cache", iterations=2)
+    names = [phase["name"] for phase in found]
+    assert not {"free", "touch", "give-untouched"} & set(names)
+    order = ["proof-free", "read", "ask", "give", "grow", "again", "forget", "drain", "read", "ask"]
+    assert [name for name in names if name in order][: len(order)] == order
+    resize = WORKLOADS["resize"]
+    params = resize.defaults() | {"load": "cache"}
+    asked = {phase["args"]["bytes"] for phase in found if phase["name"] == "give"}
+    assert asked == {resize.disk(params, GUEST)}
+    assert resize.disk(resize.defaults(), GUEST) == 0
+    assert ("disk 70%", resize.disk(params, GUEST)) in resize.memory_needed(params, GUEST)
+    assert resize.check(params | {"proof": MIB + 1}) == [("proof", "no multiple of 4K; make it one")]

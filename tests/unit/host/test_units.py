@@ -102,6 +102,7 @@ def test_seconds_are_shown_with_a_decimal_unit_and_three_digits(seconds: float, 
         (0.5, "second", "500 ms"),
         (3 * GIB, "byte-second", "3 GiB·s"),
         (1.25, "second/GiB", "1.25 s/GiB"),
+        (1.5 * GIB, "byte/second", "1.50 GiB/s"),
         (0.873, "share", "87.3 %"),
         (204, "count", "204"),
     ],
@@ -112,7 +113,10 @@ def test_a_value_is_shown_in_its_metrics_unit(value: float, unit: str, text: str
 
 def test_every_metric_has_a_unit_that_can_be_shown_and_known_words() -> None:
     units = {metric.unit for metric in METRICS.values()}
-    assert units <= {"byte", "second", "byte-second", "second/GiB", "share", "count", "count/second"}
+    assert units <= {"byte", "second", "byte-second", "second/GiB", "share", "count"} | {
+        "count/second",
+        "byte/second",
+    }
     assert {metric.direction for metric in METRICS.values()} <= {"lower", "higher", "none"}
     assert {metric.kind for metric in METRICS.values()} <= {"ratio", "difference", "exact"}
 
