@@ -11,7 +11,6 @@ owner's group from a living one's, across users and pid namespaces, and no numbe
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -22,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
+from bench.host.owning import owned
 from bench.host.settingfile import write_directly, writer
 from bench.wire.job import Cgroup
 
@@ -219,12 +219,7 @@ def _locked(path: Path) -> int:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return -1
-    return descriptor
+    return owned(descriptor)
 
 
 def _owner(path: Path) -> int:
