@@ -57,7 +57,7 @@ class Collected:
     others: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
-        number = record.number if isinstance(record, Ready) else getattr(record, "guest", 0)
+        number = getattr(record, "guest", 0)
         if isinstance(record, Samples):
             self.rows.extend(map(tuple, record.rows))  # type: ignore[arg-type]
         elif number:
@@ -78,7 +78,7 @@ class Collected:
         elif isinstance(record, Started):
             about.update(started=record.wall_time, argv=list(record.argv))
         elif isinstance(record, Ready):
-            about.update(guest=record.guest, ready_s=record.ready_s)
+            about.update(guest=record.facts, ready_s=record.ready_s)
         elif isinstance(record, Placed):
             about["placed"] = to_json(record)
 
@@ -158,7 +158,7 @@ class Collected:
             "placed": to_json(self.placed) if self.placed else {},
             "argv": list(self.started.argv) if self.started else [],
             "host_facts": self.hello.host_facts if self.hello else {},
-            "guest": self.ready.guest if self.ready else {},
+            "guest": self.ready.facts if self.ready else {},
             "ready_s": self.ready.ready_s if self.ready else None,
             "phases": self.phases,
             "sampler": end.sampler,

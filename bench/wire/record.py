@@ -79,11 +79,11 @@ class Files:
 
 @dataclass(frozen=True)
 class Ready:
-    """The agent said READY `ready_s` after the start of its QEMU; facts as the guest sees itself. number: as guest."""
+    """The agent said READY `ready_s` after the start of its QEMU; facts as the guest sees itself."""
 
     ready_s: float
-    guest: dict[str, Any]
-    number: int = 0
+    facts: dict[str, Any]
+    guest: int = 0
 
 
 @dataclass(frozen=True)

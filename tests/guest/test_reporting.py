@@ -46,7 +46,7 @@ def test_traced_discards_agree_with_the_drop_in_residency(cycle_boot: Boot) -> N
 def test_the_guest_says_what_it_is(cycle_boot: Boot) -> None:
     boot = cycle_boot("reporting")
     assert boot.ready is not None
-    facts = boot.ready.guest
+    facts = boot.ready.facts
     assert facts["balloon_features"][5] == "1", "VIRTIO_BALLOON_F_REPORTING is bit 5"
     assert facts["page_reporting_order"] >= 0
     assert 0 < facts["memory_bytes"] <= 512 * MIB

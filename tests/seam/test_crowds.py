@@ -42,7 +42,7 @@ def test_two_guests_run_beside_one_another_and_each_has_its_own_rows_and_logs(tm
     host, end = run_to_end(tmp_path, fake_job(tmp_path, phases, REPORTING, guests=2))
     assert (end.status, end.reason) == ("ok", "")
     assert sorted(item.guest for item in host.all_of(Started)) == [0, 1]
-    assert sorted(item.number for item in host.all_of(Ready)) == [0, 1]
+    assert sorted(item.guest for item in host.all_of(Ready)) == [0, 1]
     settles = [item for item in host.all_of(PhaseDone) if item.name == "settle"]
     assert max(item.start_s for item in settles) < min(item.end_s for item in settles)
     for source in ("ram", "ram.1"):

@@ -79,7 +79,7 @@ def test_what_started_is_what_the_job_says(reported: Run, folder: Path) -> None:
     (started,), (ready,) = host.all_of(Started), host.all_of(Ready)
     assert started.argv[0] == fake_paths(folder).qemu
     assert "virtio-balloon-pci,id=balloon,free-page-reporting=on" in started.argv
-    assert ready.guest["kernel"] == "fake"
+    assert ready.facts["kernel"] == "fake"
     assert 0 < ready.ready_s < 10
 
 

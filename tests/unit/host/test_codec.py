@@ -54,7 +54,7 @@ JOBS = st.builds(
 RECORDS = st.one_of(
     st.builds(Hello, pid=st.integers(1, 2**22), host_facts=OBJECTS),
     st.builds(Started, argv=st.lists(NAMES, max_size=3), qemu_pid=st.integers(1, 2**22), wall_time=NAMES),
-    st.builds(Ready, ready_s=NUMBERS, guest=OBJECTS),
+    st.builds(Ready, ready_s=NUMBERS, facts=OBJECTS),
     st.builds(
         PhaseDone,
         name=NAMES,
