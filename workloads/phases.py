@@ -72,20 +72,13 @@ def proof(params: Params, size_bytes: int) -> list[PhaseDict]:
 
 
 def policy_start(around: Around) -> list[PhaseDict]:
-    """The arm's loop begins, where it has one; a guest's kernel is probed for its own first."""
-    if not around.policy:
-        return []
-    kind, params = around.policy["kind"], {key: value for key, value in around.policy.items() if key != "kind"}
-    if around.policy_on == "host":
-        return [host("policy", "policy-start", kind=kind, params=params)]
-    return [guest("policy", "policy_start", kind=kind, **params)]
+    """The guest's own loop begins, where the arm has one; the kernel is probed for it first."""
+    return [guest("policy", "policy_start", **around.policy)] if around.policy else []
 
 
 def policy_stop(around: Around) -> list[PhaseDict]:
     """The loop ends; its answer has every action with its bytes, and the CPU time that it took."""
-    if not around.policy:
-        return []
-    return [host("policy-end", "policy-stop")] if around.policy_on == "host" else [guest("policy-end", "policy_stop")]
+    return [guest("policy-end", "policy_stop")] if around.policy else []
 
 
 def give(around: Around, size: Any = None) -> list[PhaseDict]:

@@ -30,10 +30,9 @@ class Around:
     """What a script is written for: the guest, and what of the arm the agent has to do.
 
     reporting_order: to be written by the agent, None: as the kernel chose. reporting_params: the same for other
-    parameters of the module page_reporting. policy: arguments of `policy_start` (kind
-    and parameters), None for no loop in the guest. give: what the host does to have memory back and to give it
-    again ("balloon", "virtio-mem"), "" for nothing. policy_on: whether the loop is the agent's ("guest"), or runs on
-    the host beside the guest ("host"). hinting: QEMU asks the guest for free pages while it migrates.
+    parameters of the module page_reporting. policy: arguments of `policy_start` (kind and parameters), None for no loop
+    in the guest. give: what the host does to have memory back and to give it again ("balloon", "virtio-mem"), "" for
+    nothing. hinting: QEMU asks the guest for free pages while it migrates.
     """
 
     memory_bytes: int
@@ -42,7 +41,6 @@ class Around:
     policy: Mapping[str, Any] | None = None
     reporting_params: Mapping[str, int] | None = None
     give: str = ""
-    policy_on: str = "guest"
     hinting: bool = False
 
 

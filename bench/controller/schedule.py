@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bench.controller.cells import Cell
 from bench.controller.inventory import Host
 from bench.controller.planfile import Plan
-from bench.wire.job import HOST_POLICIES, Arm, Cgroup, Guest, Job, Paths, Phase, Placement
+from bench.wire.job import Arm, Cgroup, Guest, Job, Paths, Phase, Placement
 from bench.wire.units import GIB, MIB
 from workloads.catalog import WORKLOADS
 from workloads.shape import Around, Group
@@ -145,8 +145,7 @@ def around(guest: Guest, arm: Arm) -> Around:
     """What a script is told of guest and arm."""
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
     params = dict(arm.reporting_params)
-    place = "host" if arm.policy and arm.policy.kind in HOST_POLICIES else "guest"
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, place, arm.hinting)
+    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, arm.hinting)
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

@@ -42,9 +42,8 @@ class Scene:
     """What an action acts on: a job's guest, its QEMU's process id and monitor.
 
     group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted. now:
-    the time base of all records. guest: its number. folder: where its sockets are. policies: loops of the host that
-    run beside it, by their kinds. newcomers: processes that took memory in the group and have not left yet.
-    second: the QEMU that the guest may be moved to.
+    the time base of all records. newcomers: processes that took memory in the group and have not left yet. second: the
+    QEMU that the guest may be moved to.
     """
 
     job: Job
@@ -53,9 +52,6 @@ class Scene:
     group: Union[Group, str] = NEEDLESS
     root: Path = Path("/")
     now: Callable[[], float] = time.monotonic
-    guest: int = 0
-    folder: Path = Path("/nonexistent")
-    policies: dict[str, Any] = field(default_factory=dict)
     newcomers: list[Newcomer] = field(default_factory=list)
     second: Optional[Second] = None
 

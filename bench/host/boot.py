@@ -78,7 +78,6 @@ class Boot:
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
-        self._policies: dict[str, Any] = {}
         self._newcomers: list[Newcomer] = []
 
     async def run(self, phases: Sequence[Phase], emit: Callable[[Record], None]) -> None:
@@ -180,9 +179,6 @@ class Boot:
             self.monitor,
             self._group,
             now=self._qemu.now,
-            guest=self._guest,
-            folder=self._folder,
-            policies=self._policies,
             newcomers=self._newcomers,
             second=self._second,
         )

@@ -9,10 +9,7 @@ from bench.wire.codec import content_hash
 
 BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
-GUEST_POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
-# Loops of the host beside the guest (bench/host/policy).
-HOST_POLICIES: tuple[str, ...] = ()
-POLICIES = (*GUEST_POLICIES, *HOST_POLICIES)
+POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
 # What the host can do to have memory back from the guest, by hand: bench.host.giving.
 GIVES = ("balloon", "virtio-mem")
 # What virtio-mem plugs and unplugs in one piece in any Linux on x86 (drivers/virtio/virtio_mem.c, sb_size).
