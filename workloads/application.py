@@ -10,7 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 from workloads.phases import give, grow, guest, iterations, policy_start, policy_stop, proof, settle, setup
-from workloads.shape import SETTLING, Around, Parameter, Params, PhaseDict, Workload, own_needs, wrong_settling
+from workloads.shape import (
+    REPEATING,
+    SETTLING,
+    Around,
+    Parameter,
+    Params,
+    PhaseDict,
+    Workload,
+    own_needs,
+    wrong_settling,
+)
 
 MIB = 1 << 20
 SERVER, CLIENT, PACKER = "redis-server", "redis-benchmark", "xz"
@@ -31,8 +41,7 @@ _PARAMETERS = (
     Parameter("level", "count", 0, "archive: preset of the compressor", 0, 9),
     Parameter("proof", "size", 32 * MIB, "memory touched and freed first, to see reporting work", 1 << 22, 1 << 40),
     Parameter("deadline_s", "seconds", 120.0, "longest time of one program", 1, 86400),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *REPEATING,
     *SETTLING,
 )
 

@@ -9,7 +9,20 @@ what a loop beside them asks for; or from the host's swap. Some time later the n
 from __future__ import annotations
 
 from workloads.cache import hot_pieces
-from workloads.phases import guest, hold, host, meet, policy_start, policy_stop, settle, setup, track
+from workloads.phases import (
+    freed,
+    guest,
+    hold,
+    host,
+    mapped,
+    meet,
+    policy_start,
+    policy_stop,
+    settle,
+    setup,
+    touched,
+    track,
+)
 from workloads.shape import (
     SETTLING,
     Around,
@@ -90,16 +103,16 @@ def _prepared(params: Params, around: Around) -> list[PhaseDict]:
     """A guest until the moment before the arrival. The disk comes first, or what is freed would become its cache."""
     size = disk(params, around.memory_bytes)
     hot = _hot(params, size)
-    freed = share_bytes(params["free"], around.memory_bytes)
+    freed_bytes = share_bytes(params["free"], around.memory_bytes)
     return [
         *setup(around),
         guest("disk", "disk_open"),
         guest("read", "disk_read", piece_bytes=size, stride_bytes=size, count=1),
         # Twice: with the read before, that makes the pages hot ones for every kind of LRU.
         guest("warm", "disk_read", **hot, times=2),
-        guest("map", "map", region=REGION, bytes=freed, mapping="anonymous", thp="system"),
-        guest("touch", "touch", region=REGION, mode="write", histogram=False),
-        guest("free", "release", region=REGION, how="munmap", every=1, block_bytes=0),
+        mapped("map", REGION, freed_bytes),
+        touched("touch", REGION),
+        freed("free", REGION),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         guest("snapshot-before", "snapshot"),
         guest("reader", "reader_start", **hot, round_s=params["round_s"]),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from workloads.phases import give, grow, guest, hold, iterations, policy_start, policy_stop, proof, settle, setup
 from workloads.shape import (
+    REPEATING,
     SETTLING,
     Around,
     Parameter,
@@ -31,8 +32,7 @@ _PARAMETERS = (
     Parameter("round_s", "seconds", 2.0, "each block of the hot set is read once in so long a time", 0.01, 3600),
     Parameter("window_s", "seconds", 14.0, "how long the arm's loop may press while the hot set is read", 0.1, 3600),
     Parameter("proof", "size", 32 * MIB, "memory touched and freed first, to see reporting work", MIB, 1 << 40),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *REPEATING,
     *(parameter for parameter in SETTLING if parameter.name not in ("settle_min_s", "settle_max_s", "window_s")),
 )
 

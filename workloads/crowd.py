@@ -6,19 +6,20 @@ staggered, or all at once. `density` starts one after another until something wa
 
 from __future__ import annotations
 
-from typing import Any
-
 from workloads.phases import (
     boot,
+    freed,
     give,
     guest,
     hold,
     host,
+    mapped,
     meet,
     policy_start,
     policy_stop,
     settle,
     setup,
+    touched,
     track,
 )
 from workloads.shape import (
@@ -123,8 +124,8 @@ def _end(params: Params, around: Around, last: str) -> list[PhaseDict]:
 def _sentinel() -> list[PhaseDict]:
     """A little memory that stays in use and is verified at the end: no guest may lose a page."""
     return [
-        guest("sentinel", "map", region=SENTINEL, bytes=SENTINEL_BYTES, mapping="anonymous", thp="system"),
-        guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
+        mapped("sentinel", SENTINEL, SENTINEL_BYTES),
+        touched("sentinel-fill", SENTINEL, mode="fill"),
     ]
 
 
@@ -136,14 +137,13 @@ def _start(params: Params, number: int) -> list[PhaseDict]:
 
 def _work(params: Params, around: Around) -> list[PhaseDict]:
     size = share_bytes(params["touch"], around.memory_bytes)
-    mapping: dict[str, Any] = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": "system"}
     return [
         *policy_start(around),
-        guest("map", "map", **mapping),
-        guest("touch", "touch", region=REGION, mode="write", histogram=False),
+        mapped("map", REGION, size),
+        touched("touch", REGION),
         hold("hold", params["hold_s"]),
         guest("verify", "verify", region=REGION, extent="word"),
-        guest("free", "release", region=REGION, how="munmap", every=1, block_bytes=0),
+        freed("free", REGION),
         *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
     ]

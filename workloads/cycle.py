@@ -11,6 +11,7 @@ from workloads.phases import (
     guest,
     hold,
     iterations,
+    mapped,
     policy_start,
     policy_stop,
     probe_begin,
@@ -19,10 +20,13 @@ from workloads.phases import (
     proof,
     settle,
     setup,
+    touched,
 )
 from workloads.shape import (
     PROBING,
+    REPEATING,
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -40,8 +44,7 @@ REGION, SENTINEL, HELD = "work", "sentinel", "held"
 
 _PARAMETERS = (
     Parameter("touch", "share", 0.5, "share of the guest's memory that is touched and freed", 0.01, 0.98),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *REPEATING,
     Parameter("hold_s", "seconds", 1.0, "time between touch and free", 0, 3600),
     *SETTLING,
     *PROBING,
@@ -62,7 +65,7 @@ _PARAMETERS = (
         "what the touched memory is",
         choices=("anonymous", "shared-anonymous", "memfd", "private-file", "shared-file", "hugetlb"),
     ),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    THP,
     Parameter(
         "release", "choice", "munmap", "how it is freed", choices=("munmap", "dontneed", "free", "holes", "mixed")
     ),
@@ -103,8 +106,8 @@ def _held(params: Params, around: Around) -> list[PhaseDict]:
         return []
     size = _held_bytes(params, around.memory_bytes)
     return [
-        guest("held", "map", region=HELD, bytes=size, mapping="anonymous", thp="system"),
-        guest("held-touch", "touch", region=HELD, mode="write", histogram=False),
+        mapped("held", HELD, size),
+        touched("held-touch", HELD),
     ]
 
 
@@ -118,26 +121,24 @@ def check(params: Params) -> list[tuple[str, str]]:
 
 
 def _once(params: Params, around: Around) -> list[PhaseDict]:
-    region = {"region": SENTINEL, "bytes": params["sentinel"], "mapping": "anonymous", "thp": "system"}
     return [
         *setup(around),
         *(proof(params, params["proof"]) if params["proof"] else []),
-        guest("sentinel", "map", **region),
-        guest("sentinel-fill", "touch", region=SENTINEL, mode="fill", histogram=False),
+        mapped("sentinel", SENTINEL, params["sentinel"]),
+        touched("sentinel-fill", SENTINEL, mode="fill"),
         *_held(params, around),
     ]
 
 
 def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
     mapping = {"region": REGION, "bytes": size, "mapping": params["mapping"], "thp": params["thp"]}
-    touch = {"region": REGION, "mode": "write", "histogram": True}
     blocks = {"every": params["hole_every"], "block_bytes": params["hole_block"]}
     # After dontneed, free or holes the region is still mapped: it is touched again as it is.
     remap = [guest("remap", "map", **mapping)] if params["release"] == "munmap" else []
     return [
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
         guest("map", "map", **mapping),
-        guest("touch", "touch", **touch),
+        touched("touch", REGION, histogram=True),
         hold("hold", params["hold_s"]),
         guest("verify", "verify", region=REGION, extent="word"),
         guest("snapshot-before", "snapshot"),
@@ -154,7 +155,7 @@ def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
         *([guest("held-verify", "verify", region=HELD, extent="word")] if params["held"] else []),
         *grow(around),
         *remap,
-        guest("retouch", "touch", **touch),
+        touched("retouch", REGION, histogram=True),
         guest("reverify", "verify", region=REGION, extent="word"),
         guest("refree", "release", region=REGION, how="munmap", **blocks),
     ]

@@ -8,9 +8,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.phases import give, grow, guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import (
+    freed,
+    give,
+    grow,
+    guest,
+    iterations,
+    mapped,
+    policy_start,
+    policy_stop,
+    settle,
+    setup,
+    touched,
+)
 from workloads.shape import (
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -27,7 +40,7 @@ _PARAMETERS = (
     Parameter("test", "choice", "page_fault1", "what faults", choices=("page_fault1", "page_fault2", "page_fault3")),
     Parameter("tasks", "count", 1, "tasks at once; 0 is one on each CPU of the guest", 0, 1024),
     Parameter("kind", "choice", "process", "what a task is", choices=("process", "thread")),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    THP,
     Parameter("bytes", "size", 64 << 20, "memory that each task maps, touches and unmaps", 1 << 16, 1 << 40),
     Parameter("seconds", "seconds", 5.0, "measured time of one iteration", 0.1, 3600),
     Parameter("warmup_s", "seconds", 1.0, "time before it that is not counted", 0, 3600),
@@ -61,9 +74,9 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
     return [
         *setup(around),
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
-        guest("fill-map", "map", region=FILL, bytes=size, mapping="anonymous", thp="system"),
-        guest("fill", "touch", region=FILL, mode="write", histogram=False),
-        guest("fill-free", "release", region=FILL, how="munmap", every=1, block_bytes=0),
+        mapped("fill-map", FILL, size),
+        touched("fill", FILL),
+        freed("fill-free", FILL),
         *give(around, {"from": ["fill-free", "bytes"]}),
         settle("fill-settle", params, params["settle_min_s"], params["settle_max_s"]),
         *grow(around),

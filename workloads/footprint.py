@@ -7,9 +7,23 @@ are dropped; each time nothing happens for a while. The next iteration is the ne
 
 from __future__ import annotations
 
-from workloads.phases import give, grow, guest, hold, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import (
+    freed,
+    give,
+    grow,
+    guest,
+    hold,
+    iterations,
+    mapped,
+    policy_start,
+    policy_stop,
+    settle,
+    setup,
+    touched,
+)
 from workloads.shape import (
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -28,7 +42,7 @@ _PARAMETERS = (
     Parameter("job", "share", 0.12, "memory of one job, freed at its end, as a share of the guest's", 0.001, 0.9),
     Parameter("objects", "share", 0.15, "what all jobs leave until the clean, as a share of the same", 0.001, 0.9),
     Parameter("disk", "share", 0.2, "size of the sources that are read, as a share of the same", 0.01, 0.9),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    THP,
     Parameter("window_s", "seconds", 5.0, "how long nothing happens after work, clean and drop", 0.5, 7200),
     Parameter("iterations", "count", 2, "counted days in one boot", 1, 1000),
     Parameter("warmups", "count", 0, "days before them, kept but not counted", 0, 100),
@@ -73,8 +87,8 @@ def check(params: Params) -> list[tuple[str, str]]:
 
 def _day(params: Params, around: Around) -> list[PhaseDict]:
     numbers = range(1, params["jobs"] + 1)
-    freed = share_bytes(params["job"], around.memory_bytes)
-    freed += params["jobs"] * object_bytes(params, around.memory_bytes)
+    all_bytes = share_bytes(params["job"], around.memory_bytes)
+    all_bytes += params["jobs"] * object_bytes(params, around.memory_bytes)
     return [
         *policy_start(around),
         guest("day-begin", "snapshot"),
@@ -82,9 +96,9 @@ def _day(params: Params, around: Around) -> list[PhaseDict]:
         guest("work-end", "snapshot"),
         hold("idle", params["window_s"]),
         *(guest(f"verify-{number}", "verify", region=f"objects-{number}", extent="word") for number in numbers),
-        *(_release(f"clean-{number}", f"objects-{number}") for number in numbers),
+        *(freed(f"clean-{number}", f"objects-{number}") for number in numbers),
         # By hand: once a day, what the jobs and the clean freed.
-        *give(around, freed),
+        *give(around, all_bytes),
         hold("cleaned", params["window_s"]),
         guest("drop", "drop_caches"),
         hold("dropped", params["window_s"]),
@@ -100,19 +114,14 @@ def _job(params: Params, around: Around, number: int) -> list[PhaseDict]:
     read = size if number == params["jobs"] else size * number // params["jobs"] // BLOCK_BYTES * BLOCK_BYTES
     own = share_bytes(params["job"], around.memory_bytes)
     left = object_bytes(params, around.memory_bytes)
-    mapped = {"mapping": "anonymous", "thp": params["thp"]}
     return [
         guest(f"read-{number}", "disk_read", piece_bytes=read, stride_bytes=read, count=1),
-        guest(f"map-{number}", "map", region=JOB, bytes=own, **mapped),
-        guest(f"work-{number}", "touch", region=JOB, mode="write", histogram=False),
-        guest(f"map-objects-{number}", "map", region=objects, bytes=left, **mapped),
-        guest(f"objects-{number}", "touch", region=objects, mode="write", histogram=False),
-        _release(f"end-{number}", JOB),
+        mapped(f"map-{number}", JOB, own, params["thp"]),
+        touched(f"work-{number}", JOB),
+        mapped(f"map-objects-{number}", objects, left, params["thp"]),
+        touched(f"objects-{number}", objects),
+        freed(f"end-{number}", JOB),
     ]
-
-
-def _release(name: str, region: str) -> PhaseDict:
-    return guest(name, "release", region=region, how="munmap", every=1, block_bytes=0)
 
 
 FOOTPRINT = Workload(

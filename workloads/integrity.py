@@ -7,7 +7,7 @@ and the pattern is verified in full after each step. `fault` damages the region 
 
 from __future__ import annotations
 
-from workloads.phases import give, grow, guest, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import give, grow, guest, iterations, mapped, policy_start, policy_stop, settle, setup, touched
 from workloads.shape import (
     SETTLING,
     Around,
@@ -61,8 +61,8 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
     size = share_bytes(params["held"], around.memory_bytes)
     return [
         *setup(around),
-        guest("map", "map", region=HELD, bytes=size, mapping="anonymous", thp="system"),
-        guest("fill", "touch", region=HELD, mode="fill", histogram=False),
+        mapped("map", HELD, size),
+        touched("fill", HELD, mode="fill"),
     ]
 
 

@@ -7,21 +7,24 @@ asks, or the guest reports, meanwhile), and while the memory is wanted again.
 from __future__ import annotations
 
 from workloads.phases import (
+    freed,
     give,
-    grow,
-    guest,
     iterations,
+    mapped,
     policy_start,
     policy_stop,
     probe_begin,
-    probe_end,
     probe_mark,
     settle,
     setup,
+    touched,
+    wanted_again,
 )
 from workloads.shape import (
     PROBING,
+    REPEATING,
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -41,9 +44,8 @@ _PARAMETERS = (
     Parameter(_PROBE.name, "choice", "work", _PROBE.help, choices=tuple(c for c in _PROBE.choices if c != "none")),
     *_HOW,
     Parameter("touch", "share", 0.3, "share of the guest's memory that is touched and freed", 0.01, 0.98),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    THP,
+    *REPEATING,
     *SETTLING,
 )
 
@@ -66,27 +68,18 @@ def check(params: Params) -> list[tuple[str, str]]:
 
 def _iteration(params: Params, around: Around) -> list[PhaseDict]:
     size = share_bytes(params["touch"], around.memory_bytes)
-    mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
-    touch = {"region": REGION, "mode": "write", "histogram": False}
-    release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
     return [
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
-        guest("map", "map", **mapping),
-        guest("touch", "touch", **touch),
+        mapped("map", REGION, size, params["thp"]),
+        touched("touch", REGION),
         *probe_begin(params),
         *policy_start(around),
         *probe_mark(params, "after"),
-        guest("free", "release", **release),
+        freed("free", REGION),
         *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         *policy_stop(around),
-        *probe_mark(params, "again"),
-        *grow(around),
-        guest("map-again", "map", **mapping),
-        guest("again", "touch", **touch),
-        *probe_end(params),
-        guest("verify", "verify", region=REGION, extent="word"),
-        guest("free-again", "release", **release),
+        *wanted_again(params, around, REGION, size),
     ]
 
 

@@ -10,7 +10,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from workloads.phases import give, grow, guest, hold, host, iterations, policy_start, policy_stop, proof, settle, setup
+from workloads.phases import (
+    freed,
+    give,
+    grow,
+    guest,
+    hold,
+    host,
+    iterations,
+    mapped,
+    policy_start,
+    policy_stop,
+    proof,
+    settle,
+    setup,
+    touched,
+)
 from workloads.shape import (
     SETTLING,
     Around,
@@ -89,8 +104,8 @@ def _once(params: Params, around: Around) -> list[PhaseDict]:
     return [
         *setup(around),
         *([guest("hinting", "hinting")] if around.hinting else []),
-        guest("map", "map", region=HELD, bytes=share_bytes(params["held"], around.memory_bytes)),
-        guest("fill", "touch", region=HELD, mode="fill"),
+        mapped("map", HELD, share_bytes(params["held"], around.memory_bytes)),
+        touched("fill", HELD, mode="fill"),
         *_cache(params, around),
         *(_proved(params) if params["settle"] == "skip" else []),
     ]
@@ -100,11 +115,11 @@ def _freed(params: Params, around: Around) -> list[PhaseDict]:
     """Memory that the guest has freed, and a load."""
     size = share_bytes(params["freed"], around.memory_bytes)
     return [
-        guest("map-freed", "map", region=FREED, bytes=size),
-        guest("touch", "touch", region=FREED),
+        mapped("map-freed", FREED, size),
+        touched("touch", FREED),
         *_writer(params, around),
         *policy_start(around),
-        guest("free", "release", region=FREED, how="munmap"),
+        freed("free", FREED),
         *give(around),
         *(_settled(params) if params["settle"] == "wait" else []),
         *policy_stop(around),

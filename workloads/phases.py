@@ -38,6 +38,21 @@ def track(number: int, phases: list[PhaseDict]) -> list[PhaseDict]:
     return [{"iteration": 0, **phase, "guest": number} for phase in phases]
 
 
+def mapped(name: str, region: str, size_bytes: int, thp: str = "system") -> PhaseDict:
+    """The guest maps anonymous memory under a name; nothing is touched."""
+    return guest(name, "map", region=region, bytes=size_bytes, mapping="anonymous", thp=thp)
+
+
+def touched(name: str, region: str, mode: str = "write", histogram: bool = False) -> PhaseDict:
+    """Every page once. mode "fill": with the pattern that `verify` looks for. histogram: of the latency of a page."""
+    return guest(name, "touch", region=region, mode=mode, histogram=histogram)
+
+
+def freed(name: str, region: str) -> PhaseDict:
+    """The whole region is unmapped."""
+    return guest(name, "release", region=region, how="munmap", every=1, block_bytes=0)
+
+
 def hold(name: str, seconds: float) -> PhaseDict:
     """Nothing happens for so long."""
     return {"name": name, "kind": "hold", "op": "", "args": {"s": seconds}}
@@ -64,9 +79,9 @@ def proof(params: Params, size_bytes: int) -> list[PhaseDict]:
     For workloads whose own phases free nothing by themselves.
     """
     return [
-        guest("proof-map", "map", region=PROOF, bytes=size_bytes, mapping="anonymous", thp="system"),
-        guest("proof-touch", "touch", region=PROOF, mode="write", histogram=False),
-        guest("proof-free", "release", region=PROOF, how="munmap", every=1, block_bytes=0),
+        mapped("proof-map", PROOF, size_bytes),
+        touched("proof-touch", PROOF),
+        freed("proof-free", PROOF),
         settle("proof-settle", params, params["settle_min_s"], params["settle_max_s"]),
     ]
 
@@ -120,6 +135,19 @@ def probe_mark(params: Params, name: str) -> list[PhaseDict]:
 def probe_end(params: Params) -> list[PhaseDict]:
     """The probe ends; windows are as long as that of the footprint, the same for every arm."""
     return [] if params["probe"] == "none" else [guest("probe-end", "probe_stop", window_s=params["window_s"])]
+
+
+def wanted_again(params: Params, around: Around, region: str, size_bytes: int) -> list[PhaseDict]:
+    """The guest has its memory again and touches it, while the probe goes on to its end; then it is freed for good."""
+    return [
+        *probe_mark(params, "again"),
+        *grow(around),
+        mapped("map-again", region, size_bytes, params["thp"]),
+        touched("again", region),
+        *probe_end(params),
+        guest("verify", "verify", region=region, extent="word"),
+        freed("free-again", region),
+    ]
 
 
 def _without(around: Around, name: str, size: Any) -> PhaseDict:

@@ -8,9 +8,24 @@ memory anew, so what it does itself (fault, clear the page) costs the same.
 
 from __future__ import annotations
 
-from workloads.phases import give, grow, guest, host, iterations, policy_start, policy_stop, settle, setup
+from workloads.phases import (
+    freed,
+    give,
+    grow,
+    guest,
+    host,
+    iterations,
+    mapped,
+    policy_start,
+    policy_stop,
+    settle,
+    setup,
+    touched,
+)
 from workloads.shape import (
+    REPEATING,
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -25,10 +40,9 @@ REGION, WARM = "work", "warm"
 
 _PARAMETERS = (
     Parameter("touch", "share", 0.4, "share of the guest's memory that is touched", 0.01, 0.98),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    THP,
     Parameter("swap", "choice", "off", "also touch what was freed while in the host's swap", choices=("on", "off")),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *REPEATING,
     *SETTLING,
 )
 
@@ -51,38 +65,36 @@ def check(params: Params) -> list[tuple[str, str]]:
 
 
 def _iteration(params: Params, around: Around, size: int) -> list[PhaseDict]:
-    mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
-    touch = {"region": REGION, "mode": "write", "histogram": True}
-    release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
+    thp = params["thp"]
     # All of the guest goes to swap, its kernel and agent included: a small touch brings those back before the measured.
     swapped = [
         host("pageout", "pageout"),
-        guest("warm-map", "map", **{**mapping, "region": WARM, "bytes": 2 << 20}),
-        guest("warm-touch", "touch", region=WARM, mode="write", histogram=True),
-        guest("warm-free", "release", region=WARM, how="munmap", every=1, block_bytes=0),
-        guest("free-swapped", "release", **release),
-        guest("map-swapped", "map", **mapping),
-        guest("swapped", "touch", **touch),
+        mapped("warm-map", WARM, 2 << 20, thp),
+        touched("warm-touch", WARM, histogram=True),
+        freed("warm-free", WARM),
+        freed("free-swapped", REGION),
+        mapped("map-swapped", REGION, size, thp),
+        touched("swapped", REGION, histogram=True),
         guest("verify-swapped", "verify", region=REGION, extent="word"),
     ]
     return [
         settle("drain", params, params["drain_min_s"], params["drain_max_s"]),
-        guest("map", "map", **mapping),
-        guest("fresh", "touch", **touch),
-        guest("free-kept", "release", **release),
-        guest("map-kept", "map", **mapping),
-        guest("kept", "touch", **touch),
+        mapped("map", REGION, size, thp),
+        touched("fresh", REGION, histogram=True),
+        freed("free-kept", REGION),
+        mapped("map-kept", REGION, size, thp),
+        touched("kept", REGION, histogram=True),
         *policy_start(around),
-        guest("free", "release", **release),
+        freed("free", REGION),
         *give(around),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         *policy_stop(around),
         *grow(around),
-        guest("map-reported", "map", **mapping),
-        guest("reported", "touch", **touch),
+        mapped("map-reported", REGION, size, thp),
+        touched("reported", REGION, histogram=True),
         guest("verify", "verify", region=REGION, extent="word"),
         *(swapped if params["swap"] == "on" else []),
-        guest("free-end", "release", **release),
+        freed("free-end", REGION),
     ]
 
 

@@ -9,23 +9,27 @@ cache` the memory is not free but holds the page cache of a scratch disk that wa
 from __future__ import annotations
 
 from workloads.phases import (
+    freed,
     give,
     give_untouched,
-    grow,
     guest,
     iterations,
+    mapped,
     policy_start,
     policy_stop,
     probe_begin,
-    probe_end,
     probe_mark,
     proof,
     settle,
     setup,
+    touched,
+    wanted_again,
 )
 from workloads.shape import (
     PROBING,
+    REPEATING,
     SETTLING,
+    THP,
     Around,
     Parameter,
     Params,
@@ -44,10 +48,9 @@ REGION = "work"
 _PARAMETERS = (
     Parameter("load", "choice", "memory", "what holds the memory that is asked for", choices=("memory", "cache")),
     Parameter("touch", "share", 0.7, "share of the guest's memory that is touched or read, and asked for", 0.01, 0.98),
-    Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never")),
+    THP,
     Parameter("proof", "size", 32 * MIB, "with load: cache, memory freed first, to see reporting work", MIB, 1 << 40),
-    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
-    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+    *REPEATING,
     *SETTLING,
     *PROBING,
 )
@@ -93,33 +96,24 @@ def _once_cached(params: Params, around: Around) -> list[PhaseDict]:
 
 def _iteration(params: Params, around: Around) -> list[PhaseDict]:
     size = share_bytes(params["touch"], around.memory_bytes)
-    mapping = {"region": REGION, "bytes": size, "mapping": "anonymous", "thp": params["thp"]}
-    touch = {"region": REGION, "mode": "write", "histogram": False}
-    release = {"region": REGION, "how": "munmap", "every": 1, "block_bytes": 0}
     cached = params["load"] == "cache"
     filled = (
         [guest("read", "disk_read", piece_bytes=size, stride_bytes=size, count=1)]
         if cached
-        else [guest("map", "map", **mapping), guest("touch", "touch", **touch)]
+        else [mapped("map", REGION, size, params["thp"]), touched("touch", REGION)]
     )
     return [
         *filled,
         *probe_begin(params),
         *policy_start(around),
         *probe_mark(params, "after"),
-        *([] if cached else [guest("free", "release", **release)]),
+        *([] if cached else [freed("free", REGION)]),
         # From here on the host wants the memory, in every arm: what is free is written down beside.
         guest("ask", "snapshot"),
         *give(around, size),
         settle("settle", params, params["settle_min_s"], params["settle_max_s"]),
         *policy_stop(around),
-        *probe_mark(params, "again"),
-        *grow(around),
-        guest("map-again", "map", **mapping),
-        guest("again", "touch", **touch),
-        *probe_end(params),
-        guest("verify", "verify", region=REGION, extent="word"),
-        guest("free-again", "release", **release),
+        *wanted_again(params, around, REGION, size),
     ]
 
 

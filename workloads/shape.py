@@ -60,6 +60,12 @@ SETTLING = (
     Parameter("window_s", "seconds", 8.0, "fixed window of the footprint, from the free on", 0.1, 3600),
 )
 
+REPEATING = (
+    Parameter("iterations", "count", 1, "counted repetitions in one boot", 1, 1000),
+    Parameter("warmups", "count", 0, "repetitions before them, kept but not counted", 0, 100),
+)
+THP = Parameter("thp", "choice", "system", "transparent huge pages in the guest", choices=("system", "always", "never"))
+
 # For workloads that can have a probe beside them.
 PROBING = (
     Parameter(
