@@ -43,9 +43,9 @@ GROUPS = (
                                  "cache_refaults", "warm_hot_s_per_gib", "warm_hot_disk_share", "warm_s_per_gib",
                                  "warm_disk_share", "cold_s_per_gib")),
     ("Moving the guest", tuple(f"migration_{what}" for what in (
-        "normal_pages", "sent_bytes", "zero_pages", "left_out_pages", "s", "down_s", "setup_s", "syncs", "source_bytes",
-        "destination_bytes", "growth_bytes", "source_growth_bytes", "settled_bytes", "sound", "wrong_pages",
-        "writer_gap_s", "stalls", "oom_kills"))),
+        "normal_pages", "sent_bytes", "zero_pages", "different_pages", "s", "down_s", "setup_s", "syncs",
+        "source_bytes", "destination_bytes", "growth_bytes", "source_growth_bytes", "settled_bytes", "sound",
+        "wrong_pages", "writer_gap_s", "stalls", "oom_kills"))),
     ("Others in the guest", ("probe_work_share", "probe_p1_share", "probe_p50_share", "probe_p99_share",
                              "probe_quiet_p1_share", "probe_longest_s", "probe_again_share")),
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",

@@ -189,7 +189,7 @@ MIGRATION: dict[str, How] = {
     "migration_growth_bytes": lambda it: _of("destination_bytes")(it) - it.result("migrate", "source_bytes"),
     "migration_source_growth_bytes": lambda it: _of("source_after_bytes")(it) - it.result("migrate", "source_bytes"),
     "migration_settled_bytes": _settled,
-    "migration_left_out_pages": _of("different_pages"),
+    "migration_different_pages": _of("different_pages"),
     "migration_sound": _sound,
     "migration_wrong_pages": _wrong_pages,
     "migration_writer_gap_s": _writer_gap,

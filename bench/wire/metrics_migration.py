@@ -130,12 +130,13 @@ TABLE = (
         workloads=_MIGRATION,
     ),
     Metric(
-        "migration_left_out_pages",
-        "Pages that were left out",
+        "migration_different_pages",
+        "Pages that differ over there",
         "count",
         "none",
         "difference",
-        "pages that are not the same in both QEMUs while both stand still: free ones that hinting left out, else none",
+        "pages that are not the same in both QEMUs while both stand still; with hinting free ones that it left out are "
+        "among them, without it there are none",
         resolution=1,
         workloads=_MIGRATION,
     ),

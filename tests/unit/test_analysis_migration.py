@@ -51,7 +51,7 @@ FIGURES = {
     "migration_growth_bytes": -50 * MIB,
     "migration_source_growth_bytes": 100 * MIB,
     "migration_settled_bytes": 360 * MIB,
-    "migration_left_out_pages": 0,
+    "migration_different_pages": 0,
     "migration_sound": 1,
     "migration_wrong_pages": 0,
     "migration_writer_gap_s": 0.25,
@@ -146,7 +146,7 @@ def test_pages_that_differ_are_what_hints_left_out_and_without_hints_a_loss() ->
     changed = {"different_pages": 5000}
     sound = moved(hinting=True, migrate=changed)
     assert judge(sound, rows(reporting=False))[0] == "ok"
-    assert summarise(sound, rows(reporting=False)).values["migration_left_out_pages"] == [5000]
+    assert summarise(sound, rows(reporting=False)).values["migration_different_pages"] == [5000]
     status, _, evidence = judge(moved(migrate=changed), rows(reporting=False))
     assert status == "invalid"
     assert "5000 of 163840 pages differ from those at the source" in evidence
