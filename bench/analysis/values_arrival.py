@@ -4,26 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.analysis.members import members
+from bench.analysis.members import HOST_PAGE_BYTES, each_guest, risen
 from bench.analysis.values import LITTLE, RAM, How, Iteration, Missing, latency, number
 from bench.wire.units import MIB
 
 # A fall of the residency by less is no sign of anything.
 LEAST_LEFT_BYTES = 4 * MIB
-# What a row of /proc/vmstat counts on x86 and most others.
-PAGE_BYTES = 4096
 # Of a reader that did fewer of its reads, those that it did say too little.
 LEAST_READS_SHARE = 0.5
 _PARTS = 10
 NOT_ALL = "the newcomer did not get so much of its memory"
-
-
-def givers(it: Iteration) -> list[Iteration]:
-    """Every guest of the boot, with its own phases and curves."""
-    return [
-        Iteration(boot, {phase["name"]: phase for phase in boot["phases"]}, lines)
-        for boot, lines in members(it.boot, it.curves)
-    ]
 
 
 def _window(it: Iteration) -> tuple[float, float]:
@@ -45,18 +35,9 @@ def _until(tenths: int) -> How:
     return value
 
 
-def _grown(name: str) -> How:
-    """Bytes of a counter of pages over the window."""
-
-    def value(it: Iteration) -> float:
-        start, end = _window(it)
-        curve = it.curves.get(f"vmstat.{name}")
-        before, after = (curve.at(start), curve.at(end)) if curve is not None else (None, None)
-        if before is None or after is None:
-            raise Missing(f"the series has no vmstat.{name}")
-        return (after - before) * PAGE_BYTES
-
-    return value
+def _swapped(name: str) -> How:
+    """Bytes of one of the host's counters of swapped pages over the window."""
+    return lambda it: risen(it, f"vmstat.{name}", *_window(it)) * HOST_PAGE_BYTES
 
 
 def _resident(all_givers: list[Iteration], moment: float) -> float:
@@ -68,13 +49,13 @@ def _resident(all_givers: list[Iteration], moment: float) -> float:
 
 def _given(it: Iteration) -> float:
     start, end = _window(it)
-    mine = givers(it)
+    mine = each_guest(it)
     return _resident(mine, start) - _resident(mine, end)
 
 
 def _reaction(it: Iteration) -> float:
     start, end = _window(it)
-    mine = givers(it)
+    mine = each_guest(it)
     before = _resident(mine, start)
     moments = sorted({float(t) for giver in mine for t in giver.ram().between(start, end).t})
     for moment in moments:
@@ -84,11 +65,11 @@ def _reaction(it: Iteration) -> float:
 
 
 def _total(phase: str, key: str) -> How:
-    return lambda it: sum(giver.result(phase, key) for giver in givers(it))
+    return lambda it: sum(giver.result(phase, key) for giver in each_guest(it))
 
 
 def _slowest_reader(it: Iteration) -> float:
-    mine = givers(it)
+    mine = each_guest(it)
     for giver in mine:
         reads, due = giver.result("reader-end", "reads"), giver.result("reader-end", "due")
         if reads < LEAST_READS_SHARE * due:
@@ -102,8 +83,8 @@ ARRIVAL: dict[str, How] = {
     "arrival_half_s": _until(_PARTS // 2),
     "arrival_had_share": lambda it: min(1.0, it.result("arrive", "bytes") / it.result("arrive", "asked_bytes")),
     "arrival_reaction_s": _reaction,
-    "arrival_swapped_bytes": _grown("pswpout"),
-    "arrival_swapped_in_bytes": _grown("pswpin"),
+    "arrival_swapped_bytes": _swapped("pswpout"),
+    "arrival_swapped_in_bytes": _swapped("pswpin"),
     "given_bytes": _given,
     "giver_p99_s": _slowest_reader,
     "giver_reread_bytes": _total("reader-end", "disk_bytes"),

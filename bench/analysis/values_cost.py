@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bench.analysis.members import HOST_PAGE_BYTES
 from bench.analysis.series import NO_CURVE
 from bench.analysis.values import (
     DISCARD,
@@ -22,7 +23,6 @@ from bench.wire.units import GIB, show_bytes
 # So long an idle time makes the extra cost of wanting the memory again this share of it.
 BREAK_EVEN_SHARE = 0.01
 SWAP_IN = "vmstat.pswpin"
-HOST_PAGE_BYTES = 4096
 # So much of what is touched has to be read from swap for the touch to be one of swapped pages. Not all: the guest may
 # take other free pages, and the counter is read at ticks.
 LEAST_READ_SHARE = 0.8

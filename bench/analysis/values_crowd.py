@@ -7,12 +7,10 @@ import statistics
 import numpy as np
 
 from bench.analysis.doubts import Doubt
-from bench.analysis.members import members
+from bench.analysis.members import HOST_PAGE_BYTES, each_guest, risen
 from bench.analysis.series import NO_CURVE, Curve
 from bench.analysis.values import NO_COUNTER, Boot, How, Iteration, Missing, number
 from bench.wire.units import GIB
-
-HOST_PAGE_BYTES = 4096
 
 
 def density_doubts(boot: Boot) -> list[Doubt]:
@@ -29,35 +27,16 @@ def _answer(about: Boot, phase: str) -> dict[str, object] | None:
     return dict(found[0].get("result") or {}) if found else None
 
 
-def _each(it: Iteration) -> list[Iteration]:
-    """Every guest that was started, with its own phases and curves."""
-    found = []
-    for boot, lines in members(it.boot, it.curves):
-        phases = {str(phase.get("name")): phase for phase in boot.get("phases") or []}
-        found.append(Iteration(boot, phases, lines))
-    if not found:
-        raise Missing("no guest was started")
-    return found
-
-
 def _span(it: Iteration) -> tuple[float, float]:
     """From the first touch until all have settled."""
-    guests = _each(it)
+    guests = each_guest(it)
     return min(guest.moment("touch", "start_s") for guest in guests), max(
         guest.moment("settle", "end_s") for guest in guests
     )
 
 
 def _risen(it: Iteration, name: str) -> float:
-    start, end = _span(it)
-    curve = it.curves.get(name, NO_CURVE)
-    if len(curve) == 0:
-        raise Missing(NO_COUNTER)
-    # A counter that did not change has no row of its own in the span.
-    before, after = curve.at(start), curve.at(end)
-    if before is None or after is None:
-        raise Missing(f"the series has no {name} before the first touch")
-    return after - before
+    return risen(it, name, *_span(it))
 
 
 def _charged(it: Iteration) -> Curve:
@@ -103,13 +82,13 @@ def _end(it: Iteration) -> float:
 
 
 def _touches(it: Iteration) -> list[float]:
-    return [guest.result("touch", "ns") / 1e9 / (guest.result("touch", "bytes") / GIB) for guest in _each(it)]
+    return [guest.result("touch", "ns") / 1e9 / (guest.result("touch", "bytes") / GIB) for guest in each_guest(it)]
 
 
 def _major_faults(it: Iteration) -> float:
     start, end = _span(it)
     total = 0.0
-    for guest in _each(it):
+    for guest in each_guest(it):
         curve = guest.curves.get("qemu.major_faults", NO_CURVE)
         last = curve.at(end)
         if last is None:
@@ -129,7 +108,7 @@ def _stalled(kind: str) -> How:
 
 def _fitting(it: Iteration) -> float:
     count = 0
-    for guest in _each(it):
+    for guest in each_guest(it):
         full = guest.phase("full").get("result", {}).get("full")
         if number(guest.result("full", "out_bytes")) is None or not isinstance(full, bool):
             raise Missing("phase full answered nothing")

@@ -60,7 +60,6 @@ class Boot:
         placed: Placed,
         moved: Callable[[], str],
         link: GuestLink,
-        folder: Path,
         second: Second,
     ) -> None:
         self._job = stage.job
@@ -72,7 +71,6 @@ class Boot:
         self._placed = placed
         self._moved = moved
         self._link = link
-        self._folder = folder
         self._second = second
         self.monitor = monitor
         self.clock: dict[str, Any] = {}
@@ -149,7 +147,7 @@ class Boot:
             await asyncio.sleep(phase.args["s"])
         elif phase.kind == "meet":
             await self._meeting.wait(phase.args["phases"])
-        elif phase.kind != "boot":
+        else:
             raise GuestError(f"phase {phase.name}: unknown kind {phase.kind!r}")
         end = self._qemu.now()
         self._meeting.done(self._guest, phase.name, result)
@@ -230,7 +228,7 @@ async def bring_up(stage: Stage, guest: int, qemu: Qemu, folder: Path) -> AsyncI
         stage.sampler.join(_readers(job, guest, qemu.pid, vcpus))
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
         second = Second(job, qemu.argv, folder, qemu.pid, monitor, stage.group)
-        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, folder, second)
+        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, second)
         try:
             yield boot
         finally:
