@@ -1,6 +1,6 @@
 """Round trips to QEMU's monitor at fixed deadlines: how long its main loop keeps somebody waiting.
 
-QEMU answers QMP in the thread that also discards what a guest reports (hw/virtio/virtio-balloon.c,
+QEMU holds its one big lock while it discards what a guest reports (hw/virtio/virtio-balloon.c,
 virtio_balloon_handle_report()), so a burst of reports shows here.
 """
 
