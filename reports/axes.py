@@ -7,18 +7,20 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from reports.svg import Size
+from reports.svg import Size, colour, dashes
 
 CHAR_PX = 7.5
+EMULATED = "† emulated CPU"
 STEPS = (1, 2, 2.5, 5, 10)
 _AXIS_PX = 46
 _RIGHT_PX = 8
 
 
-def short(name: str, size: Size) -> str:
-    """A name that fits beside an axis."""
-    longest = 14 if size.narrow else 26
+def short(name: str, size: Size, most: int = 0) -> str:
+    """A name that fits beside an axis, or into `most` characters."""
+    longest = most or (14 if size.narrow else 26)
     return name if len(name) <= longest else name[: longest - 1] + "…"
 
 
@@ -52,3 +54,20 @@ def note(ax: Axes, text: str, at: tuple[float, float], where: tuple[str, str], s
          va: str = "center", **looks: Any) -> None:  # fmt: skip
     """Text beside a point: `shift` pixels from `at`, which is in the coordinates `where`."""
     ax.annotate(text, at, xycoords=where, xytext=shift, textcoords="offset points", va=va, **looks)
+
+
+def legend_px(names: Sequence[str], size: Size) -> float:
+    """Height of a legend above an axis."""
+    return 10.0 + 24 * -(-len(names) // _legend_columns(names, size))
+
+
+def legend(ax: Axes, names: Sequence[str], arms: Sequence[str], size: Size) -> None:
+    """Colour and dashes of each arm, above the axis. arms: all of the run."""
+    handles = [Line2D([], [], color=colour(arms.index(name)), ls=dashes(arms.index(name)), lw=2.4) for name in names]
+    ax.legend(handles, [short(name, size) for name in names], loc="lower left", bbox_to_anchor=(-0.01, 1.0),
+              ncols=_legend_columns(names, size), frameon=False, handlelength=2.4, borderpad=0.2)  # fmt: skip
+
+
+def _legend_columns(names: Sequence[str], size: Size) -> int:
+    widest = 70 + CHAR_PX * max(len(short(name, size)) for name in names)
+    return max(1, min(len(names), int(0.7 * size.width // widest)))

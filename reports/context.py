@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from bench.wire.units import show
 from reports import words
 from reports.load import Json, Run, clean
 
-# Written after the page, or the page itself: listing them would make a second rendering differ from the first.
-_NOT_LISTED = ("report.html", "manifest.json")
-_MANY_FILES = 400
+_LONGEST_PLAN = 20_000
 
 
 @dataclass(frozen=True)
@@ -250,9 +246,16 @@ def order(run: Run) -> list[tuple[str, str, str]]:
     return rows
 
 
-def files(run: Run) -> list[tuple[str, str, str]]:
-    """(name, link, size) of the files in the run folder, sorted by name; the page itself is left out."""
-    found = sorted(path for path in run.folder.rglob("*") if path.is_file() and path.name not in _NOT_LISTED)
-    names = [(path.relative_to(run.folder).as_posix(), path.stat().st_size) for path in found]
-    kept = [item for item in names if not item[0].endswith((".tmp", ".part"))][:_MANY_FILES]
-    return [(clean(name), quote(os.fsencode(name)), show(size, "byte")) for name, size in kept]
+def plan_text(run: Run) -> str:
+    """plan.yaml of the run, safe to show; "" where there is none."""
+    path = run.folder / "plan.yaml"
+    return str(clean(path.read_text("utf-8", "replace"), _LONGEST_PLAN)) if path.is_file() else ""
+
+
+def command(run: Run) -> str:
+    """What was typed, for a shell; "bench" for the path of it."""
+    words_ = run.run.get("command")
+    typed = [str(word) for word in words_] if isinstance(words_, list) else []
+    if typed and typed[0].endswith("/bench"):
+        typed[0] = "bench"
+    return shlex.join(typed)

@@ -1,4 +1,4 @@
-"""The figures of a page. Each is a function from plain data to a Picture; nothing here decides anything."""
+"""Strips of several metrics on one axis, and the footprint against both denominators: plain data to a Picture."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import MaxNLocator
 
-from bench.analysis.series import band
-from bench.wire.units import show, show_seconds
-from reports.axes import CHAR_PX, STEPS, figure_of, label_px, note, panes, short
-from reports.data import PHASES, ArmTrace
-from reports.svg import COLOUR, WIDE, Picture, Size, colour, dashes, marker, picture
+from bench.wire.units import MIB, show
+from reports.axes import STEPS, figure_of, label_px, note, panes, short
+from reports.svg import COLOUR, WIDE, Picture, Size, Table, colour, marker, picture
+from reports.words import NOTHING
 
-EMULATED = "† emulated CPU"
-_SINGLES = 60
-_GRID_POINTS = 900
 _ROW_PX = 34
 _TITLE_PX = 34
 _SHORT_NAME = 9
+# More boots than this are told by their median.
+_MOST_DOTS = 60
 
 
 @dataclass(frozen=True)
@@ -37,105 +34,8 @@ class Strips:
     silent: str = "no value"
 
 
-def residency(figure_id: str, traces: Sequence[ArmTrace], arms: Sequence[str], guest_mib: float | None) -> Picture:
-    """Resident memory over time: median and range of each arm, single boots behind, phases below."""
-
-    def draw(size: Size) -> Figure:
-        lower = 24.0 * len(traces)
-        names = [trace.arm for trace in traces]
-        columns = _legend_columns(names, size)
-        above = 10.0 + 24 * -(-len(names) // columns)
-        top, bottom = panes(size, [(above, 330.0), (10.0, lower)], max(54.0, label_px(arms, size)))
-        bottom.sharex(top)
-        for trace in traces:
-            _draw_arm(top, trace, arms.index(trace.arm))
-        _memory_axis(top, guest_mib, size)
-        _legend(top, names, arms, size, columns)
-        _draw_phases(bottom, traces, arms, size)
-        top.tick_params(axis="x", labelbottom=False, length=0)
-        bottom.xaxis.set_major_locator(MaxNLocator(5 if size.narrow else 10, steps=(1, 2, 5, 10)))
-        bottom.set_xlabel("seconds after the free" if size.narrow else "seconds, counted from the start of the free")
-        return figure_of(top)
-
-    said = "; ".join(_fall(trace) for trace in traces)
-    return picture(figure_id, "Resident memory over time", said, draw)
-
-
-def _fall(trace: ArmTrace) -> str:
-    """What a curve shows, for somebody who cannot see it."""
-    firsts = [part.curve for part in trace.segments if part.first]
-    settled = next((span.end_s for span in trace.spans if span.name == "settle"), 0.0)
-    start = [value for curve in firsts if (value := curve.at(0.0)) is not None]
-    end = [value for curve in firsts if (value := curve.at(settled)) is not None]
-    if not start or not end:
-        return f"arm {trace.arm}: not covered by the samples"
-    return f"arm {trace.arm}: median {median(start):.0f} MiB at the free, {median(end):.0f} MiB when settled"
-
-
-def _draw_arm(ax: Axes, trace: ArmTrace, index: int) -> None:
-    curves = [part.curve for part in trace.segments]
-    first, last = min(curve.t[0] for curve in curves), max(curve.t[-1] for curve in curves)
-    grid = np.linspace(first, last, min(_GRID_POINTS, int((last - first) / 0.05) + 2))
-    for curve in curves[:_SINGLES]:
-        ax.plot(grid, curve.on(grid), color=colour(index), lw=0.8, alpha=0.35, zorder=2)
-    firsts = [part.curve for part in trace.segments if part.first]
-    table = band(firsts, grid)
-    # Where fewer than half of the boots go on, a median would jump from one boot to another.
-    table = table[table["n"] >= len(firsts) / 2]
-    ax.fill_between(table["t_s"], table["low"], table["high"], color=colour(index), alpha=0.16, lw=0, zorder=1)
-    ax.plot(table["t_s"], table["median"], color=colour(index), lw=2.6, ls=dashes(index), zorder=4 if index == 0 else 3)
-
-
-def _memory_axis(ax: Axes, guest_mib: float | None, size: Size) -> None:
-    top = ax.dataLim.y1
-    ax.axvline(0, color=COLOUR["muted"], lw=1, zorder=0)
-    note(ax, "free", (0, 1), ("data", "axes fraction"), (4, -4), va="top")
-    if guest_mib and top < guest_mib < 2.5 * top:
-        ax.axhline(guest_mib, color=COLOUR["muted"], lw=1, ls=(0, (1, 3)))
-        words = f"guest size, {guest_mib:.0f} MiB" if size.narrow else f"configured guest size, {guest_mib:.0f} MiB"
-        note(ax, words, (1, guest_mib), ("axes fraction", "data"), (0, 3), va="bottom", ha="right",
-              color=COLOUR["muted"])  # fmt: skip
-        top = guest_mib
-    ax.set_ylim(0, top * 1.08 or 1)
-    ax.grid(axis="y")
-    ax.yaxis.set_major_locator(MaxNLocator(5 if size.narrow else 6, steps=STEPS))
-    ax.set_ylabel("resident on the host, MiB" if not size.narrow else "resident, MiB")
-    ax.spines["left"].set_visible(False)
-    ax.tick_params(axis="y", length=0)
-
-
-def _legend_columns(names: Sequence[str], size: Size) -> int:
-    widest = 70 + CHAR_PX * max(len(short(name, size)) for name in names)
-    return max(1, min(len(names), int(0.7 * size.width // widest)))
-
-
-def _legend(ax: Axes, names: Sequence[str], arms: Sequence[str], size: Size, columns: int) -> None:
-    handles = [Line2D([], [], color=colour(arms.index(name)), ls=dashes(arms.index(name)), lw=2.6) for name in names]
-    ax.legend(handles, [short(name, size) for name in names], loc="lower left", bbox_to_anchor=(-0.01, 1.0),
-              ncols=columns, frameon=False, handlelength=2.4, borderpad=0.2)  # fmt: skip
-
-
-def _draw_phases(ax: Axes, traces: Sequence[ArmTrace], arms: Sequence[str], size: Size) -> None:
-    """One bar an arm, cut into its phases; a phase too short for its word has none."""
-    left, right = ax.get_xlim()
-    per_char = (right - left) * (9.5 if size.narrow else 8.2) / (size.width - 120)
-    for row, trace in enumerate(traces):
-        for span in trace.spans:
-            length = span.end_s - span.start_s
-            ax.barh(row, length, left=span.start_s, height=0.74, color=colour(arms.index(trace.arm)),
-                    alpha=0.3 if span.name in ("touch", "retouch") else 0.13, lw=0)  # fmt: skip
-            ax.plot([span.start_s] * 2, [row - 0.37, row + 0.37], color=COLOUR["muted"], lw=0.8)
-            word = next((word for word in PHASES[span.name] if len(word) * per_char < length), "")
-            ax.text(span.start_s + length / 2, row, word, ha="center", va="center", fontsize=11.5)
-    ax.set_yticks(range(len(traces)), [short(trace.arm, size) for trace in traces])
-    ax.set_ylim(len(traces) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
-    ax.margins(x=0)
-
-
 def strips(figure_id: str, title: str, panels: Sequence[Strips], arms: Sequence[str], axis: str,
-           show_value: Callable[[float], str], *, log: bool = False) -> Picture:  # fmt: skip
+           show_value: Callable[[float], str]) -> Picture:  # fmt: skip
     """One dot a boot, a bar at the median, in one panel a metric; all panels share the axis."""
 
     def draw(size: Size) -> Figure:
@@ -143,11 +43,26 @@ def strips(figure_id: str, title: str, panels: Sequence[Strips], arms: Sequence[
         axes = panes(size, [(_TITLE_PX, len(panel.values) * _ROW_PX) for panel in panels], label_px(names, size))
         for ax, panel in zip(axes, panels, strict=True):
             _draw_panel(ax, panel, arms, size, show_value)
-        _value_axis(axes, axis, log=log, size=size)
+        _value_axis(axes, axis, size)
         return figure_of(axes[0])
 
     said = "; ".join(f"{panel.title}: {_said(panel, show_value)}" for panel in panels)
-    return picture(figure_id, title, said, draw)
+    return picture(figure_id, title, f"{said}.", draw, _table(panels, show_value))
+
+
+def _table(panels: Sequence[Strips], show_value: Callable[[float], str]) -> Table:
+    rows = [
+        (panel.title, arm, str(len(values)), *_five(values, show_value))
+        for panel in panels
+        for arm, values in panel.values.items()
+    ]
+    return Table(("What", "Arm", "Boots", "Lowest", "Median", "Highest"), tuple(rows))
+
+
+def _five(values: Sequence[float], show_value: Callable[[float], str]) -> tuple[str, ...]:
+    if not values:
+        return (NOTHING,) * 3
+    return tuple(show_value(value) for value in (min(values), median(values), max(values)))
 
 
 def _said(panel: Strips, show_value: Callable[[float], str]) -> str:
@@ -179,23 +94,14 @@ def _draw_panel(ax: Axes, panel: Strips, arms: Sequence[str], size: Size, show_v
     ax.spines["left"].set_visible(False)
 
 
-def _value_axis(axes: Sequence[Axes], label: str, *, log: bool, size: Size) -> None:
+def _value_axis(axes: Sequence[Axes], label: str, size: Size) -> None:
     last = axes[-1]
     for ax in axes[:-1]:
         ax.sharex(last)
         ax.tick_params(labelbottom=False)
-    ends = [ax.dataLim for ax in axes if np.isfinite(ax.dataLim.x1)]
-    low, high = min((end.x0 for end in ends), default=0.0), max((end.x1 for end in ends), default=1.0)
-    room = 1.34 if size.narrow else 1.16
-    if log and low > 0:
-        last.set_xscale("log")
-        last.set_xlim(low / 1.6, high * (high / low) ** (room - 1) * (2.6 if size.narrow else 1.5))
-        last.xaxis.set_major_locator(LogLocator(10, subs=(1.0,) if size.narrow else (1.0, 3.0), numticks=12))
-        last.xaxis.set_minor_locator(NullLocator())
-        last.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_seconds(value).replace(".0 ", " ")))
-    else:
-        last.set_xlim(0, high * room or 1)
-        last.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=STEPS))
+    high = max((ax.dataLim.x1 for ax in axes if np.isfinite(ax.dataLim.x1)), default=1.0)
+    last.set_xlim(0, high * (1.34 if size.narrow else 1.16) or 1)
+    last.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=STEPS))
     for ax in axes:
         ax.grid(axis="x")
         ax.tick_params(axis="x", length=0)
@@ -226,27 +132,36 @@ def footprint(figure_id: str, values: Mapping[str, Sequence[float]], arms: Seque
         (ax,) = panes(size, [(8, len(shown) * 64)], label_px(list(shown), size))
         for row, arm in enumerate(shown):
             index = arms.index(arm)
-            points = [value / 2**20 for value in shown[arm]]
-            ax.barh(row + 0.16, guest / 2**20, height=0.46, color=COLOUR["soft"], lw=0, zorder=1)
+            points = [value / MIB for value in shown[arm]]
+            ax.barh(row + 0.16, guest / MIB, height=0.46, color=COLOUR["soft"], lw=0, zorder=1)
             ax.barh(row + 0.16, median(points), height=0.46, color=colour(index), alpha=0.8, lw=0, zorder=2)
-            ax.plot(points, [row + 0.16] * len(points), ls="", marker=marker(index), ms=5, color=COLOUR["ink"],
-                    alpha=0.7, mew=0, zorder=3)  # fmt: skip
+            if len(points) <= _MOST_DOTS:
+                ax.plot(points, [row + 0.16] * len(points), ls="", marker=marker(index), ms=5, color=COLOUR["ink"],
+                        alpha=0.7, mew=0, zorder=3)  # fmt: skip
             ax.text(0, row - 0.13, words(arm, size), va="bottom", ha="left", fontsize=11 if size.narrow else 12)
             if base:
-                ax.plot(
-                    [base / 2**20] * 2, [row - 0.13, row + 0.45], color=COLOUR["ink"], lw=1.4, ls=(0, (3, 2)), zorder=4
-                )
+                ax.plot([base / MIB] * 2, [row - 0.13, row + 0.45], color=COLOUR["ink"], lw=1.4, ls=(0, (3, 2)),
+                        zorder=4)  # fmt: skip
         _footprint_axis(ax, guest, size)
         ax.set_yticks([row + 0.16 for row in range(len(shown))], [short(arm, size) for arm in shown])
         ax.set_ylim(len(shown) - 0.5, -0.5)
         return figure_of(ax)
 
     said = "; ".join(f"arm {arm}: {words(arm, WIDE)}" for arm in shown)
-    return picture(figure_id, "Footprint against both denominators", said, draw)
+    table = _shares({arm: median(items) for arm, items in shown.items()}, guest, base, reference)
+    return picture(figure_id, "Footprint against both denominators", f"Mean resident memory, {said}.", draw, table)
+
+
+def _shares(medians: Mapping[str, float], guest: float, base: float | None, reference: str) -> Table:
+    rows = tuple(
+        (arm, show(value, "byte"), show(value / guest, "share"), show(value / base, "share") if base else NOTHING)
+        for arm, value in medians.items()
+    )
+    return Table(("Arm", "Mean resident", "Share of the guest", f"Share of {reference}"), rows)
 
 
 def _footprint_axis(ax: Axes, guest: float, size: Size) -> None:
-    ax.set_xlim(0, guest / 2**20)
+    ax.set_xlim(0, guest / MIB)
     ax.xaxis.set_major_locator(MaxNLocator(4 if size.narrow else 8, steps=STEPS))
     ax.set_xlabel(
         "MiB, up to the configured size" if size.narrow else "mean resident MiB; the axis ends at the configured size"

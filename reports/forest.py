@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from reports import words
 from reports.axes import STEPS, figure_of, label_px, note, panes, short
 from reports.combined import Forest, Line
-from reports.svg import COLOUR, Picture, Size, colour, picture
+from reports.svg import COLOUR, Picture, Size, Table, colour, picture
 
 ALL = "all hosts"
 _LINE_PX = 30
@@ -50,7 +50,14 @@ def forest(figure_id: str, shown: Forest, arm: int) -> Picture:
         _axis(ax, shown, size, log=log)
         return figure_of(ax)
 
-    return picture(figure_id, f"{shown.title}, host by host", _said(shown.lines), draw)
+    rows = tuple((line.host or ALL, line.text if line.effect is not None else "no value", _interval(line, shown))
+                 for line in shown.lines)  # fmt: skip
+    title, said = f"{shown.title}, host by host", f"{_said(shown.lines)}."
+    return picture(figure_id, title, said, draw, Table(("Host", "Effect", "95 % interval"), rows))
+
+
+def _interval(line: Line, shown: Forest) -> str:
+    return words.interval({"kind": shown.kind, "unit": shown.unit, "low": line.low, "high": line.high})
 
 
 def _within(line: Line, kind: str) -> Line:

@@ -7,15 +7,17 @@ very long text is cut. Escaping for HTML is the template's; nothing here trusts 
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
-from bench.analysis.series import COLUMNS, NO_CURVE, Curve, curves
+from bench.analysis.series import NO_CURVE, Curve
 from bench.errors import InputError
 
 Json = dict[str, Any]
@@ -26,7 +28,11 @@ _NAMES = frozenset(
     ("arm", "arms", "boot", "cell", "code", "differ", "host", "hosts", "hosts_asked", "metric", "name", "plan",
      "reference", "schedule", "unfinished", "variant")
 )  # fmt: skip
-RAM = "ram.resident_bytes"
+# Unicode categories of what is not seen, or moves or breaks the text around it: controls, formats, surrogates, private
+# and unassigned signs, line and paragraph separators.
+_HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+# Lines of a series of which each row is something that happened, not a level that holds.
+EVENTS = ("discard.bytes",)
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Run:
     """What the files of a run folder say. analysis: {} when there is none. troubles: what could not be read.
 
     hosts: what hosts/*.json say, by name; events: the lines of events.jsonl. Older runs have neither.
+    gate: gate.json, {} where no gate was run. places: by host, the run folder that its boots are from, where that is
+    not `folder` (a page of several runs).
     """
 
     folder: Path
@@ -43,6 +51,8 @@ class Run:
     troubles: tuple[str, ...]
     hosts: dict[str, Json] = field(default_factory=dict)
     events: tuple[Json, ...] = ()
+    gate: Json = field(default_factory=dict)
+    places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def accel(self) -> str:
@@ -86,7 +96,7 @@ class Run:
 
 
 def read_run(folder: Path) -> Run:
-    """Reads run.json, boots.jsonl, analysis.json, hosts/*.json and events.jsonl. Only run.json has to be there.
+    """Reads what a page shows of a run folder, the series apart. Only run.json has to be there.
 
     Raises InputError when run.json is missing or is no JSON object.
     """
@@ -96,6 +106,7 @@ def read_run(folder: Path) -> Run:
     boots = _read_lines(folder / "boots.jsonl", troubles)
     events = _read_lines(folder / "events.jsonl", troubles)
     hosts = [_read_if_there(path, troubles) | {"name": path.stem} for path in sorted((folder / "hosts").glob("*.json"))]
+    gate = _read_if_there(folder / "gate.json", troubles)
     return Run(
         folder,
         clean(run),
@@ -104,6 +115,7 @@ def read_run(folder: Path) -> Run:
         tuple(clean(troubles)),
         {host["name"]: host for host in clean(hosts)},
         tuple(clean(events)),
+        clean(gate),
     )
 
 
@@ -141,23 +153,61 @@ def _read_lines(path: Path, troubles: list[str]) -> list[Json]:
     return objects
 
 
-def residency(run: Run, boot: Json) -> tuple[Curve, str]:
-    """The boot's residency in bytes over s since QEMU's start, and "" or why there is none or only a part of it."""
+def series(run: Run, boot: Json, names: Sequence[str]) -> tuple[dict[str, Curve], str]:
+    """The named lines of a boot, as "source.name", over s since QEMU's start; "" or why there is none or only a part.
+
+    Of a boot of several guests a name stands for all of them: levels are added up, events put in order.
+    """
     name = str(boot.get("series") or "")
-    path = (run.folder / name).resolve()
-    if not name or not path.is_relative_to(run.folder.resolve()):
-        return NO_CURVE, "no series file is named"
+    folder = run.places.get(str(boot.get("host")), run.folder).resolve()
+    path = (folder / name).resolve()
+    if not name or not path.is_relative_to(folder):
+        return {}, "no series file is named"
     data, problem = _unpack(path)
-    rows = [line.split(",") for line in data.splitlines()[1:]]
-    kept = [row for row in rows if len(row) == len(COLUMNS) and row[1] == "ram" and row[2] == "resident_bytes"]
-    table = pd.DataFrame(kept, columns=list(COLUMNS))
-    for column in ("t_s", "value"):
-        table[column] = pd.to_numeric(table[column], errors="coerce").astype("float64")
-    return curves(table).get(RAM, NO_CURVE), problem
+    found = {name: _merged(name, _lines_of(data, *name.split(".", 1))) for name in names}
+    return {name: curve for name, curve in found.items() if len(curve)}, problem
 
 
-def _unpack(path: Path) -> tuple[str, str]:
-    """Text of a gzip file of one or more members, as far as it is whole, and what was wrong with it."""
+def _lines_of(data: bytes, source: str, name: str) -> list[Curve]:
+    """One curve a guest. A regular expression, since a page may be made from millions of rows."""
+    pattern = rb"^([-+.\deE]+),%s,(?:(\d+)\.)?%s,([-+.\deE]+)$" % (re.escape(source.encode()), re.escape(name.encode()))
+    rows: dict[bytes, list[tuple[bytes, bytes]]] = {}
+    for t, guest, value in re.findall(pattern, data, re.MULTILINE):
+        rows.setdefault(guest, []).append((t, value))
+    return [curve for part in rows.values() if len(curve := _curve(part))]
+
+
+def _curve(rows: list[tuple[bytes, bytes]]) -> Curve:
+    try:
+        table = np.array(rows, dtype=np.bytes_).astype(np.float64)
+    except ValueError:  # a torn number; the others are numbers
+        table = np.array([pair for row in rows if (pair := _numbers(row))], dtype=np.float64).reshape(-1, 2)
+    table = table[np.isfinite(table).all(axis=1)]
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    return Curve(table[:, 0], table[:, 1])
+
+
+def _numbers(row: tuple[bytes, bytes]) -> tuple[float, float] | None:
+    try:
+        return float(row[0]), float(row[1])
+    except ValueError:
+        return None
+
+
+def _merged(name: str, guests: Sequence[Curve]) -> Curve:
+    """Of several guests; one that has not begun yet, or has ended, is 0."""
+    if len(guests) < 2:
+        return guests[0] if guests else NO_CURVE
+    if name in EVENTS:
+        t, v = (np.concatenate([getattr(curve, axis) for curve in guests]) for axis in "tv")
+        order = np.argsort(t, kind="stable")
+        return Curve(t[order], v[order])
+    t = np.unique(np.concatenate([curve.t for curve in guests]))
+    return Curve(t, np.sum([np.nan_to_num(curve.on(t)) for curve in guests], axis=0))
+
+
+def _unpack(path: Path) -> tuple[bytes, str]:
+    """Content of a gzip file of one or more members, as far as it is whole, and what was wrong with it."""
     parts: list[bytes] = []
     problem = ""
     try:
@@ -170,8 +220,8 @@ def _unpack(path: Path) -> tuple[str, str]:
             rest = member.unused_data
     except (OSError, zlib.error) as error:
         problem = f"{path.name}: {error}"
-    text = b"".join(parts).decode("utf-8", "replace")
-    return (text.rpartition("\n")[0] if problem else text), problem
+    data = b"".join(parts)
+    return (data.rpartition(b"\n")[0] if problem else data), problem
 
 
 def clean(value: Any, longest: int = LONGEST_TEXT) -> Any:
@@ -199,6 +249,6 @@ def _clean_text(text: str, longest: int) -> str:
 
 def _visible(char: str) -> str:
     """Newline and tab stay; control characters, direction marks and surrogates become their code, as in \\u202e."""
-    if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"):
+    if char in "\n\t" or unicodedata.category(char) not in _HIDDEN:
         return char
     return f"\\u{ord(char):04x}"

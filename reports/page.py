@@ -1,42 +1,40 @@
-"""report.html of a run folder: one self-contained page, without network or script. It decides nothing."""
+"""report.html of a run folder: one self-contained page that works without network and script. It decides nothing."""
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from bench.analysis.controls import sentence
-from bench.wire.units import show_seconds
-from reports import context, figures, result, words
+from reports import context, primary, raw, result, words
+from reports.cell import Cell, cell_of
 from reports.combined import Combined, combined
-from reports.data import MIB, by_boot, guest_bytes, traces
 from reports.forest import forest
+from reports.glossary import glossary
 from reports.lab import lab
 from reports.load import Run, read_run
 from reports.pareto import fronts
+from reports.ratios import ratios
 from reports.svg import ARM_COLOURS, Picture
+from reports.validity import validity
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html"
-NO_RETURN = "returned nothing, so there is no time"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One host and workload on the page. Absent figures are None: what was not measured has no picture."""
+class Script:
+    """The page's only script. digest: what the content security policy allows, and nothing else."""
 
-    id: str
-    host: str
-    cell: str
-    comparisons: list[result.Comparison]
-    medians: result.Medians
-    pictures: Mapping[str, Picture | None]
-    single_boots: int
+    text: Markup
+    digest: str
 
 
 def render(run_dir: Path) -> Path:
@@ -44,9 +42,12 @@ def render(run_dir: Path) -> Path:
 
     Raises InputError when there is no run.json to be read, OSError when the folder cannot be written.
     """
-    text = page(read_run(run_dir))
-    path = run_dir / PAGE
-    part = run_dir / f".{PAGE}.part"
+    return write(run_dir / PAGE, page(read_run(run_dir)))
+
+
+def write(path: Path, text: str) -> Path:
+    """The file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     return part.replace(path)
 
@@ -54,7 +55,14 @@ def render(run_dir: Path) -> Path:
 def page(run: Run) -> str:
     """The page as text."""
     unread: list[str] = []
-    cells = [_cell(run, number, host, cell, unread) for number, (host, cell) in enumerate(run.cells(), start=1)]
+    cells = [cell_of(run, number, host, cell, unread) for number, (host, cell) in enumerate(run.cells(), start=1)]
+    shown = {**_result(run), **_trust(run, unread), **_cells(cells), "run": run, "plan": run.run}
+    text: str = template("report.html.j2").render(**shown)
+    return text
+
+
+def template(name: str) -> Any:
+    """A template that knows the script, and escapes what it is given."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -63,107 +71,64 @@ def page(run: Run) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"slug": _slug, "when": words.when}
-    return environment.get_template("report.html.j2").render(
-        run=run,
-        plan=run.run,
-        verdict=result.verdict(run),
-        tiles=result.tiles(run),
-        combined=[(item, _forest(run, number, item)) for number, item in enumerate(combined(run), start=1)],
-        cells=cells,
-        arm_class={arm: f"arm-{index % ARM_COLOURS}" for index, arm in enumerate(run.arms)},
-        fronts=fronts(run),
-        controls=sentence(run.analysis.get("controls") or []),
-        out_of_memory=run.analysis.get("out_of_memory") or [],
-        lab=lab(run),
-        hosts=context.host_facts(run),
-        guests=context.guest_facts(run),
-        guest_files=context.file_facts(run),
-        versions=context.versions(run),
-        commands=context.command_lines(run),
-        doubts=context.doubts(run, unread),
-        order=context.order(run),
-        files=context.files(run),
-    )
+    return environment.get_template(name, globals={"script": _script()})
+
+
+def _script() -> Script:
+    text = (TEMPLATES / "tables.js").read_text(encoding="utf-8")
+    digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Script(Markup(text), f"sha256-{digest}")  # noqa: S704 - a file of this program
 
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
 
 
+def _result(run: Run) -> dict[str, Any]:
+    """What was found."""
+    answers = primary.answers(run)
+    return {
+        "verdict": result.verdict(run),
+        "tiles": result.tiles(run),
+        "answers": [(answer, ratios(f"a{n}-ratios", answer, run.arms)) for n, answer in enumerate(answers, start=1)],
+        "combined": [(item, _forest(run, number, item)) for number, item in enumerate(combined(run), start=1)],
+        "arm_class": {arm: f"arm-{index % ARM_COLOURS}" for index, arm in enumerate(run.arms)},
+        "fronts": fronts(run),
+        "out_of_memory": run.analysis.get("out_of_memory") or [],
+    }
+
+
+def _trust(run: Run, unread: list[str]) -> dict[str, Any]:
+    """Why it can be believed, where it comes from, and what is needed to do it again."""
+    listed, files = raw.files(run)
+    return {
+        "validity": validity(run, unread),
+        "lab": lab(run),
+        "hosts": context.host_facts(run),
+        "guests": context.guest_facts(run),
+        "guest_files": context.file_facts(run),
+        "versions": context.versions(run),
+        "commands": context.command_lines(run),
+        "order": context.order(run),
+        "downloads": raw.downloads(run),
+        "listed": listed,
+        "files": files,
+        "plan_text": context.plan_text(run),
+        "command": context.command(run),
+        "glossary": glossary(run),
+    }
+
+
+def _cells(cells: list[Cell]) -> Mapping[str, Any]:
+    """The cells, and for each section those that have something to show in it."""
+    return {
+        "cells": cells,
+        "with_memory": [cell for cell in cells if cell.memory],
+        "with_latency": [cell for cell in cells if cell.latency],
+        "with_pressure": [cell for cell in cells if cell.pressure],
+    }
+
+
 def _forest(run: Run, number: int, item: Combined) -> Picture | None:
     place = run.arms.index(item.arm) if item.arm in run.arms else 1
     return forest(f"f{number}-hosts", item.forest, place) if item.forest else None
-
-
-def _cell(run: Run, number: int, host: str, cell: str, unread: list[str]) -> Cell:
-    name = f"c{number}"
-    arm_traces, problems = traces(run, host, cell)
-    unread += problems
-    memory = guest_bytes([boot for boot in run.boots if (boot.get("host"), boot.get("cell")) == (host, cell)])
-    pictures: dict[str, Picture | None] = {
-        "residency": figures.residency(f"{name}-residency", arm_traces, run.arms, memory / MIB if memory else None)
-        if arm_traces
-        else None,
-        "returns": _returns(run, name, host, cell),
-        "touch": _touch(run, name, host, cell),
-        "latency": _latency(run, name, host, cell),
-        "footprint": _footprint(run, name, host, cell, memory),
-    }
-    comparisons = result.comparisons(run, host, cell)
-    return Cell(name, host, cell, comparisons, result.medians(run, host, cell), pictures,
-                sum(len(trace.segments) for trace in arm_traces))  # fmt: skip
-
-
-def _panels(run: Run, host: str, cell: str, metrics: Sequence[tuple[str, str]], silent: str) -> list[figures.Strips]:
-    """One panel a metric that has any value; arms without usable boots are left out."""
-    panels = []
-    for metric, title in metrics:
-        found = by_boot(run, host, cell, metric)
-        values = {arm: [value for _, value in found[arm]] for arm in run.arms if run.good(host, cell, arm)}
-        if any(values.values()):
-            panels.append(figures.Strips(title, values, silent))
-    return panels
-
-
-def _returns(run: Run, name: str, host: str, cell: str) -> Picture | None:
-    metrics = [(f"t{share}_s", f"until {share} % had come back") for share in (50, 90, 99)]
-    panels = _panels(run, host, cell, metrics, NO_RETURN)
-    if not panels:
-        return None
-    return figures.strips(f"{name}-returns", "Time to return", panels, run.arms, "seconds from the start of the free",
-                          show_seconds)  # fmt: skip
-
-
-def _touch(run: Run, name: str, host: str, cell: str) -> Picture | None:
-    metrics = [("first_touch_s_per_gib", "first touch"), ("refault_s_per_gib", "touch again, after the free (refault)")]
-    panels = _panels(run, host, cell, metrics, "not measured")
-    axis = "seconds per GiB" + (f"  {figures.EMULATED}" if run.emulated else "")
-    return (
-        figures.strips(f"{name}-touch", "Seconds to touch a GiB", panels, run.arms, axis, show_seconds)
-        if panels
-        else None
-    )
-
-
-def _latency(run: Run, name: str, host: str, cell: str) -> Picture | None:
-    parts = (("p50", "median page"), ("p99", "99 % of pages"), ("p999", "99.9 % of pages"))
-    metrics = [(f"refault_{short}_s", f"touch again, {said}") for short, said in parts]
-    panels = _panels(run, host, cell, metrics, "not measured")
-    axis = "time of one page, logarithmic" + (f"  {figures.EMULATED}" if run.emulated else "")
-    if not panels:
-        return None
-    return figures.strips(f"{name}-latency", "Latency of one page, touched again", panels, run.arms, axis, show_seconds,
-                          log=True)  # fmt: skip
-
-
-def _footprint(run: Run, name: str, host: str, cell: str, memory: float | None) -> Picture | None:
-    windows: dict[Any, float] = {
-        (boot.get("arm"), boot.get("block")): float(boot.get("window_s") or 0) for boot in run.boots
-    }
-    values = {
-        arm: [area / windows[arm, block] for block, area in pairs if windows.get((arm, block))]
-        for arm, pairs in by_boot(run, host, cell, "footprint_byte_s").items()
-    }
-    if memory is None or not any(values.values()):
-        return None
-    return figures.footprint(f"{name}-footprint", values, run.arms, memory, run.reference)

@@ -15,7 +15,7 @@ from reports import words
 from reports.axes import CHAR_PX, STEPS, figure_of, note, panes, short
 from reports.load import Json, Run
 from reports.result import is_marked
-from reports.svg import COLOUR, Picture, Size, colour, marker, picture
+from reports.svg import COLOUR, Picture, Size, Table, colour, marker, picture
 
 _HEIGHT_PX, _LEFT_PX, _TITLE_PX = 380, 92, 34
 # Shown in MiB: steps of whole bytes are no round numbers there.
@@ -69,7 +69,13 @@ def _draw_front(figure_id: str, run: Run, x: str, y: str, points: Sequence[Json]
         + (f", dominated by {', '.join(map(str, point['dominated_by']))}" if point["dominated_by"] else "")
         for point in points
     )
-    return picture(figure_id, f"{words.title(x)} against {words.title(y)}", said, draw)
+    rows = tuple(
+        (str(point["arm"]), show(point["x"], METRICS[x].unit), show(point["y"], METRICS[y].unit),
+         ", ".join(map(str, point["dominated_by"])) or words.NOTHING)
+        for point in points
+    )  # fmt: skip
+    table = Table(("Arm", words.title(x), words.title(y), "Dominated by"), rows)
+    return picture(figure_id, f"{words.title(x)} against {words.title(y)}", f"{said}.", draw, table)
 
 
 def _draw_point(ax: Axes, run: Run, point: Json) -> None:

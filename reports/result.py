@@ -178,7 +178,13 @@ def comparisons(run: Run, host: str, cell: str) -> list[Comparison]:
 
 
 def _groups(run: Run, item: Json) -> tuple[tuple[str, tuple[Row, ...]], ...]:
-    metrics = sorted(item.get("metrics") or [], key=lambda row: words.place(str(row.get("metric"))))
+    """A metric without a value in either arm has no row: this workload, kernel or host gives it to nobody."""
+    given = [
+        row
+        for row in item.get("metrics") or []
+        if row.get("value") is not None or row.get("reference_value") is not None
+    ]
+    metrics = sorted(given, key=lambda row: words.place(str(row.get("metric"))))
     rows = [_row(run, row, item.get("complete_blocks") or []) for row in metrics]
     return tuple((name, tuple(part)) for name, part in groupby(rows, key=lambda row: words.group_of(row.metric)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -73,17 +73,30 @@ class Size:
         return self.width / _POINTS_PER_INCH, height / _POINTS_PER_INCH
 
 
-WIDE, NARROW = Size(920, False), Size(380, True)
+WIDE, NARROW, HALF = Size(920, False), Size(380, True), Size(440, True)
+# What is drawn, and the class under which the page shows it: one of two, or one that fits anywhere.
+TWICE = ((WIDE, "wide"), (NARROW, "narrow"))
+ONCE = ((HALF, "half"),)
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a figure shows, as text. note: what is not in it, and where that is."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure ready for the page: both drawings, and what they show in words."""
+    """A figure ready for the page: its drawings, what they show in words, and the same as a table."""
 
     id: str
     title: str
     description: str
     markup: Markup
+    table: Table
 
 
 def colour(index: int) -> str:
@@ -109,17 +122,33 @@ def style() -> Iterator[None]:
         yield
 
 
-def picture(figure_id: str, title: str, description: str, draw: Callable[[Size], Figure]) -> Picture:
+Draw = Callable[[Size], Figure]
+
+
+def picture(figure_id: str, title: str, description: str, draw: Draw, table: Table) -> Picture:
     """Draws both sizes. figure_id: unique on the page, letters, digits and dashes."""
-    parts = []
-    for size, kind in ((WIDE, "wide"), (NARROW, "narrow")):
-        buffer = io.BytesIO()
-        with style():
-            draw(size).savefig(buffer, format="svg", metadata={"Date": None})
-        element = _inline(buffer.getvalue(), f"{figure_id}-{kind}")
-        element.attrib |= {"role": "img", "aria-label": f"{title}. {description}", "class": kind}
-        parts.append(ET.tostring(element, encoding="unicode"))
-    return Picture(figure_id, title, description, Markup("".join(parts)))  # noqa: S704 - a serialised tree is escaped
+    drawings = [_drawing(figure_id, kind, title, draw, size) for size, kind in TWICE]
+    return Picture(figure_id, title, description, Markup("").join(drawings), table)
+
+
+def pair(figure_id: str, title: str, description: str, draws: Sequence[tuple[str, Draw]], table: Table) -> Picture:
+    """Several drawings of one figure, side by side where there is room. draws: what each of them is, and it."""
+    drawings = [
+        _drawing(f"{figure_id}-{number}", kind, f"{title}: {what}", draw, size)
+        for number, (what, draw) in enumerate(draws, start=1)
+        for size, kind in ONCE
+    ]
+    return Picture(figure_id, title, description, Markup("").join(drawings), table)
+
+
+def _drawing(figure_id: str, kind: str, label: str, draw: Draw, size: Size) -> Markup:
+    """The page has the description beside it, for everybody: here is only a name."""
+    buffer = io.BytesIO()
+    with style():
+        draw(size).savefig(buffer, format="svg", metadata={"Date": None})
+    element = _inline(buffer.getvalue(), f"{figure_id}-{kind}")
+    element.attrib |= {"role": "img", "aria-label": label, "class": kind}
+    return Markup(ET.tostring(element, encoding="unicode"))  # noqa: S704 - a serialised tree is escaped
 
 
 def _inline(file: bytes, prefix: str) -> ET.Element:

@@ -83,6 +83,9 @@ def holder(value: Any) -> str:
 def _notes(held: Json) -> Iterable[str]:
     if held.get("taken_over"):
         yield f"Took over a stale lock: {holder(held['taken_over'])}, whose process was gone."
+    removed = held.get("removed")
+    if isinstance(removed, list) and removed:
+        yield f"Put away first: {'; '.join(map(str, removed))}."
     recovered = _settings(held, "recovered")
     if recovered:
         each = [f"{item.get('name')} {_value(item.get('now'))} ({_ended(item)})" for item in recovered]

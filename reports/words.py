@@ -25,6 +25,8 @@ GROUPS = (
     ("A day of work", ("day_footprint_byte_s", "day_resident_bytes", "day_guest_share", "day_peak_bytes",
                        "day_idle_bytes", "day_cleaned_bytes", "day_dropped_bytes", "day_growth_bytes", "day_work_s",
                        "day_disk_bytes", "day_qemu_main_cpu_s", "day_kworker_cpu_s")),
+    ("Days of several guests", ("days_peak_bytes", "days_peak_share", "days_resident_bytes", "days_end_bytes",
+                                "days_footprint_byte_s", "days_work_s")),
     ("A crowd of guests", ("density_guests", "swapped_out_bytes", "swapped_in_bytes", "group_peak_bytes",
                            "group_mean_bytes", "group_end_bytes", "crowd_major_faults", "pressure_some_s",
                            "pressure_full_s", "crowd_touch_s_per_gib", "crowd_touch_max_s_per_gib")),
@@ -43,18 +45,20 @@ GROUPS = (
                                  "cache_refaults", "warm_hot_s_per_gib", "warm_hot_disk_share", "warm_s_per_gib",
                                  "warm_disk_share", "cold_s_per_gib")),
     ("Moving the guest", tuple(f"migration_{what}" for what in (
-        "normal_pages", "sent_bytes", "zero_pages", "different_pages", "s", "down_s", "setup_s", "syncs",
-        "source_bytes", "destination_bytes", "growth_bytes", "source_growth_bytes", "settled_bytes", "sound",
+        "normal_pages", "sent_bytes", "zero_pages", "different_pages", "emptied_pages", "s", "down_s", "setup_s",
+        "syncs", "source_bytes", "destination_bytes", "growth_bytes", "source_growth_bytes", "settled_bytes", "sound",
         "wrong_pages", "writer_gap_s", "stalls", "oom_kills"))),
     ("Others in the guest", ("probe_work_share", "probe_p1_share", "probe_p50_share", "probe_p99_share",
                              "probe_quiet_p1_share", "probe_longest_s", "probe_again_share")),
     ("What it costs", ("refault_s_per_gib", "refault_p50_s", "refault_p99_s", "refault_p999_s", "first_touch_s_per_gib",
                        "first_touch_p50_s", "first_touch_p99_s", "first_touch_p999_s", "free_s_per_gib", "qemu_cpu_s",
-                       "qemu_main_cpu_s", "guest_cpu_s", "guest_kworker_cpu_s", "policy_cpu_s", "qmp_round_trip_p50_s",
+                       "qemu_main_cpu_s", "guest_cpu_s", "guest_kworker_cpu_s", "policy_cpu_s",
+                       "policy_reaction_s", "qmp_round_trip_p50_s",
                        "qmp_round_trip_max_s", "ready_s", "give_s_per_gib", "grow_s_per_gib")),
     ("The mechanism", ("discarded_bytes", "discards", "discard_mean_bytes", "discard_gap_bytes", "failed_discards",
                        "host_thp_splits", "host_thp_faults",
-                       "kept_discarded_share", "verified_bytes", "churn_cycles", "given_share")),
+                       "kept_discarded_share", "verified_bytes", "churn_cycles", "given_share", "policy_actions",
+                       "policy_taken_bytes", "policy_returned_bytes")),
 )  # fmt: skip
 OTHER = "Other"
 VERDICTS = {

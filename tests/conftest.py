@@ -15,9 +15,11 @@ settings.load_profile("bench")
 def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """$BENCH_CACHE in the test's folder. Tests with real guests use the user's: it holds the guest kernel.
 
-    $BENCH_STATE, where the journal of changed settings lies, always is in the test's folder.
+    $BENCH_STATE, where the journal of changed settings lies, always is in the test's folder. There, too, a command
+    looks for what killed benches left, where it runs in the test's own process: what this machine has is other tests'.
     """
     monkeypatch.setenv("BENCH_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("bench.commands.tidy.ROOT", tmp_path / "root")
     if request.node.get_closest_marker("guest") is None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
 

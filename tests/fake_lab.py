@@ -68,6 +68,7 @@ class Machine:
 
     open: what `open` of a transport does, one entry each time, nothing when it is empty: an exception, or a call.
     asks: the answers by question. boots: by the boot's name, `well` for others. missing: the files that it lacks.
+    removed: what it put away before it is held.
     notices: whether it sees at once that a connection is gone; else its lock stays until `notice`.
     """
 
@@ -79,6 +80,7 @@ class Machine:
         self.boots: dict[str, Boot] = {}
         self.push: Callable[[Talk], None] = stored
         self.missing: tuple[str, ...] = ()
+        self.removed: tuple[str, ...] = ()
         self.notices = True
         self.holder: tuple[Talk | None, dict[str, Any]] | None = None
         self.roads: list[Road] = []
@@ -119,7 +121,7 @@ class Machine:
             if self.holder is None:
                 self.holder = (talk, {"owner": hold.owner, "run": hold.run, "since": "then", "pid": 7})
                 talk.when_closed = lambda: talk.say(Released())
-                talk.say(Held())
+                talk.say(Held(removed=self.removed))
             elif hold.wait:
                 self._waiting.append((talk, hold))
                 talk.say(Waiting(self.holder[1]))

@@ -2,16 +2,17 @@
 
 The residency follows what was seen under emulation: about 130 MiB after the drain, a touch that adds 240 MiB in 1.5 s,
 and, with reporting, a staircase down in steps of 2 s after the free. Deterministic for a given seed.
-`LAB` is a run of three hosts, one of them lost.
+`LAB` is a run of three hosts, one of them lost. Runs with something for every section of a page: synthetic_pages.py.
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import zlib
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ GUEST_BYTES = 512 * MIB
 TOUCHED_BYTES = 240 * MIB
 WINDOW_S = 8.0
 HZ = 20.0
+DISCARD_BYTES = 4 * MIB
 # Share of what was freed that has come back after each 2 s of the staircase.
 STAIRCASE = (0.42, 0.71, 0.88, 0.955)
 
@@ -38,6 +40,7 @@ class Shape:
     """What the run looks like. edit: changes each finished boot line (to fail it, to make it hostile).
 
     hosts: a run of a lab, with hosts/*.json and events.jsonl; those of `lost` are gone after their first block.
+    about: what run.json has besides, or instead. swaps: the host runs short of memory while the guests hold theirs.
     """
 
     arms: tuple[str, ...] = ("none", "reporting")
@@ -50,6 +53,8 @@ class Shape:
     hosts: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     cell: str = "cycle"
+    about: Mapping[str, Any] = field(default_factory=dict)
+    swaps: bool = False
     edit: Edit = lambda boot: boot
 
 
@@ -167,13 +172,14 @@ def _run(shape: Shape, schedule: Sequence[str]) -> dict[str, Any]:
         "command": ["bench", "run", "quick", "--seed", str(shape.seed)],
         "metrics": {"residual_bytes": {"margin": 0.05}, "returned_share": {"margin": 0.05}},
         "schedule": list(schedule),
+        **shape.about,
     }
 
 
 def _write_boot(root: Path, shape: Shape, arm: str, block: int, order: int, random: np.random.Generator) -> Boot:
     name = f"{shape.host}.{shape.cell}.b{block:03d}.{arm}"
     reports = arm.startswith("reporting")
-    trace = _Trace(reports, random)
+    trace = _Trace(reports, random, swaps=shape.swaps)
     phases = trace.run(shape.iterations, shape.warmups)
     series = f"series/{name}.csv.gz"
     _write_series(root / series, trace)
@@ -229,11 +235,19 @@ def _columns(values: Sequence[dict[str, float | None]], first: dict[str, float |
     return columns
 
 
+def histogram(median_ns: float) -> list[list[int]]:
+    """What memtouch counts, [ns, pages]: a bell on a logarithmic axis, and a tail of a few interrupts."""
+    bell = [[round(median_ns * 1.1**step), round(40_000 * 0.75 ** abs(step))] for step in range(-20, 30)]
+    tail = [[round(median_ns * 40 * 1.3**step), 30 - 4 * step] for step in range(7)]
+    return [pair for pair in bell + tail if pair[1] > 0]
+
+
 class _Trace:
     """The residency of one boot, sampled, with its phases."""
 
-    def __init__(self, reports: bool, random: np.random.Generator) -> None:
+    def __init__(self, reports: bool, random: np.random.Generator, *, swaps: bool = False) -> None:
         self.reports = reports
+        self.swaps = swaps
         self.random = random
         self.base = (128 + random.normal(0, 1.5)) * MIB
         self.rows: list[tuple[float, str, str, float]] = []
@@ -269,7 +283,7 @@ class _Trace:
         # What the iteration before freed has to come back first.
         phase("drain", "settle", 10.5 if self.reports and number else 2.5, settled=True)
         phase("map", "guest", 0.01)
-        phase("touch", "guest", 1.5 * wobble, full, bytes=TOUCHED_BYTES)
+        phase("touch", "guest", 1.5 * wobble, full, bytes=TOUCHED_BYTES, histogram=histogram(19_000))
         phase("hold", "hold", 1.0)
         phase("verify", "guest", 0.35, bad_pages=0)
         free = phase("free", "guest", 0.06, bytes=TOUCHED_BYTES)
@@ -278,7 +292,8 @@ class _Trace:
             self._staircase(free, settle)
         phase("snapshot", "guest", 0.02)
         phase("remap", "guest", 0.01)
-        phase("retouch", "guest", (1.6 if self.reports else 0.4) * wobble, full, bytes=TOUCHED_BYTES)
+        again = histogram(20_000 if self.reports else 2_400)
+        phase("retouch", "guest", (1.6 if self.reports else 0.4) * wobble, full, bytes=TOUCHED_BYTES, histogram=again)
         phase("reverify", "guest", 0.3, bad_pages=0)
         refree = phase("refree", "guest", 0.06, bytes=TOUCHED_BYTES)
         if self.reports:
@@ -299,6 +314,23 @@ class _Trace:
         for t in np.arange(0.05, self.end_s, 1 / HZ):
             value = float(np.interp(t, times, levels)) // 4096 * 4096
             self.rows.append((round(float(t), 3), "ram", "resident_bytes", value))
+        for (start, high), (end, low) in itertools.pairwise(sorted(self.levels)):
+            for piece in range(int(max(0.0, high - low) // DISCARD_BYTES)):
+                self.rows.append((round(start + (end - start) * piece / 60, 6), "discard", "bytes", DISCARD_BYTES))
+        for t in np.arange(1.0, self.end_s, 2.0):
+            self.rows.append((round(float(t), 3), "psi", "memory_some_us", 1e6 + 900 * t**2))
+            if self.swaps:
+                self._swap(round(float(t), 3))
+
+    def _swap(self, t: float) -> None:
+        """More and more of what the guest holds goes to swap, and a third of it comes back."""
+        out = int((4_000 if self.reports else 16_000) * min(1.0, max(0.0, (t - 6) / 20)))
+        back = out // 3
+        self.rows += [(t, "vmstat", "pswpout", 120_000 + out), (t, "vmstat", "pswpin", 9_000 + back)]
+        self.rows += [
+            (t, "ram", "swapped_bytes", 4096.0 * (out - back)),
+            (t, "psi", "memory_full_us", 2e5 + 250 * t**2),
+        ]
 
     def at(self, t: float) -> float:
         times, levels = zip(*sorted(self.levels), strict=True)

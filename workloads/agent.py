@@ -10,45 +10,15 @@ import sys
 import time
 
 from workloads import guestos, jsonlines
+from workloads.channel import Channel
 from workloads.ops import Operations
 
 TYPE_CHECKING = False  # importing typing and collections.abc is slow in an emulated guest
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from workloads.ops import Operation
-
-
-class Channel:
-    """Lines over a file descriptor.
-
-    wait_for_peer: an empty read means that nobody has opened the other side (virtio-serial), not that it ended.
-    """
-
-    def __init__(self, fd: int, wait_for_peer: bool = False) -> None:
-        self._fd = fd
-        self._wait_for_peer = wait_for_peer
-
-    def lines(self) -> Iterator[bytes]:
-        """Complete lines without their ends, until the other side closes."""
-        buffer = b""
-        while True:
-            part = os.read(self._fd, 65536)
-            if part:
-                *whole, buffer = (buffer + part).split(b"\n")
-                yield from (line for line in whole if line.strip())
-            elif self._wait_for_peer:
-                buffer = b""  # what one peer left unfinished is no start of the next one's line
-                time.sleep(0.01)  # poll() says "hung up" at once here: there is no event to wait for
-            else:
-                return
-
-    def send(self, line: bytes) -> None:
-        """The whole line. Blocks until the host has opened its side."""
-        rest = memoryview(line)
-        while rest:
-            rest = rest[os.write(self._fd, rest) :]
 
 
 def message(value: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ from workloads.arrival import ARRIVAL
 from workloads.cache import CACHE
 from workloads.crowd import CROWD, DENSITY
 from workloads.cycle import CYCLE
+from workloads.days import DAYS
 from workloads.faults import FAULTS
 from workloads.footprint import FOOTPRINT
 from workloads.integrity import INTEGRITY
@@ -24,6 +25,7 @@ WORKLOADS: dict[str, Workload] = {
         CYCLE,
         CACHE,
         CROWD,
+        DAYS,
         DENSITY,
         FAULTS,
         FOOTPRINT,

@@ -84,7 +84,7 @@ def crowd_script(params: Params, around: Around) -> list[PhaseDict]:
         begin = [*before, boot(), *setup(around), *_sentinel(), hold("up", 0)]
         work = [*_start(params, number), *_work(params, around), *_end(params, around, "settle")]
         phases += track(number, [*begin, meet("all-up", (last, "up")), *work])
-    return _in_order(phases, "up", "settle")
+    return in_order(phases, "up", "settle")
 
 
 def density_script(params: Params, around: Around) -> list[PhaseDict]:
@@ -97,10 +97,10 @@ def density_script(params: Params, around: Around) -> list[PhaseDict]:
         work = [host("begin", "strain"), *_work(params, around), host("full", "strain", before=_BEGIN, **limits)]
         first = [*before, start, *setup(around), *_sentinel()]
         phases += track(number, [*first, *work, *_end(params, around, "full")])
-    return _in_order(phases, "full")
+    return in_order(phases, "full")
 
 
-def _in_order(phases: list[PhaseDict], *marks: str) -> list[PhaseDict]:
+def in_order(phases: list[PhaseDict], *marks: str) -> list[PhaseDict]:
     """All guests up to the first mark, then all up to the next …: nobody waits for a phase that is written behind."""
     passed: dict[int, int] = {}
     parts: list[list[PhaseDict]] = [[] for _ in (*marks, "")]

@@ -37,16 +37,19 @@ JOB = "job"
 MOST_JOBS = 32
 BLOCK_BYTES = 4096
 
-_PARAMETERS = (
+DAY = (
     Parameter("jobs", "count", 3, "jobs of a day, one after another", 1, MOST_JOBS),
     Parameter("job", "share", 0.12, "memory of one job, freed at its end, as a share of the guest's", 0.001, 0.9),
     Parameter("objects", "share", 0.15, "what all jobs leave until the clean, as a share of the same", 0.001, 0.9),
     Parameter("disk", "share", 0.2, "size of the sources that are read, as a share of the same", 0.01, 0.9),
     THP,
     Parameter("window_s", "seconds", 5.0, "how long nothing happens after work, clean and drop", 0.5, 7200),
+    *(parameter for parameter in SETTLING if parameter.name not in ("settle_min_s", "settle_max_s", "window_s")),
+)
+_PARAMETERS = (
+    *DAY,
     Parameter("iterations", "count", 2, "counted days in one boot", 1, 1000),
     Parameter("warmups", "count", 0, "days before them, kept but not counted", 0, 100),
-    *(parameter for parameter in SETTLING if parameter.name not in ("settle_min_s", "settle_max_s", "window_s")),
 )
 
 
@@ -63,7 +66,7 @@ def object_bytes(params: Params, guest_memory_bytes: int) -> int:
 def script(params: Params, around: Around) -> list[PhaseDict]:
     """The phases of one boot. Later days begin where the one before ended, as a guest's do."""
     once = [*setup(around), settle("drain", params, params["drain_min_s"], params["drain_max_s"])]
-    return iterations([*once, guest("disk", "disk_open")], _day(params, around), params)
+    return iterations([*once, guest("disk", "disk_open")], day(params, around), params)
 
 
 def memory_needed(params: Params, guest_memory_bytes: int) -> tuple[tuple[str, int], ...]:
@@ -85,7 +88,8 @@ def check(params: Params) -> list[tuple[str, str]]:
     ]
 
 
-def _day(params: Params, around: Around) -> list[PhaseDict]:
+def day(params: Params, around: Around) -> list[PhaseDict]:
+    """From the first job until nothing happened for a while after the caches were dropped."""
     numbers = range(1, params["jobs"] + 1)
     all_bytes = share_bytes(params["job"], around.memory_bytes)
     all_bytes += params["jobs"] * object_bytes(params, around.memory_bytes)

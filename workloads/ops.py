@@ -9,6 +9,7 @@ import time
 
 from workloads import guestos, usage
 from workloads.disk import Disk
+from workloads.late import LATE
 
 TYPE_CHECKING = False  # importing typing is slow in an emulated guest
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Operations:
             "throughput": self.throughput,
             "policy_start": self.policy_start,
             "policy_stop": self.policy_stop,
+            "listen_start": self._of("listening", "start"),
+            "listen_stop": self._of("listening", "stop"),
             "probe_start": self._of("probes", "start"),
             "probe_mark": self._of("probes", "mark"),
             "probe_stop": self._of("probes", "stop"),
@@ -258,7 +261,7 @@ class Operations:
 
         def operation(**args: Any) -> dict[str, Any]:
             if kind not in self._late:
-                self._late[kind] = _LATE[kind](self._root)
+                self._late[kind] = LATE[kind](self._root)
             done: dict[str, Any] = getattr(self._late[kind], what)(**args)
             return done
 
@@ -268,27 +271,6 @@ class Operations:
         if name not in self._regions:
             raise ValueError(f"region {name!r} is not mapped; mapped: {', '.join(self._regions) or 'none'}")
         return self._regions[name]
-
-
-def _programs(_root: str) -> Any:
-    from workloads.programs import Programs
-
-    return Programs()
-
-
-def _probes(root: str) -> Any:
-    from workloads.beside import Probes
-
-    return Probes(root)
-
-
-def _witness(root: str) -> Any:
-    from workloads.witness import Witness
-
-    return Witness(root)
-
-
-_LATE = {"programs": _programs, "probes": _probes, "witness": _witness}
 
 
 def _first_bad(verified: Verified) -> dict[str, int] | None:

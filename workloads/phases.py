@@ -10,6 +10,8 @@ PROOF = "proof"
 # How long the guest may take to give memory up, or to have it back: for hangs, not for slowness.
 _PROBE_ROOM_S = 300.0
 _GIVE_BASE_S, _GIVE_S_PER_GIB = 20.0, 5.0
+# Parameters of a loop `notify` that are its listener's.
+_OF_A_LISTENER = ("how", "obey")
 
 
 def guest(name: str, op: str, **args: Any) -> PhaseDict:
@@ -67,9 +69,11 @@ def settle(name: str, params: Params, min_s: float, max_s: float) -> PhaseDict:
 def setup(around: Around) -> list[PhaseDict]:
     """The first phases of every boot: what the agent sets, and virtio-mem's part of the guest's memory."""
     more: dict[str, Any] = {"params": dict(around.reporting_params)} if around.reporting_params else {}
-    if around.give:
-        more["driver"] = around.give
-    plug = [_without(around, "plug", 0)] if around.give == "virtio-mem" else []
+    loop = around.policy["kind"] if around.host_policy and around.policy else ""
+    driver = around.give or (loop if loop != "notify" else "")
+    if driver:
+        more["driver"] = driver
+    plug = [_without("virtio-mem", around, "plug", 0)] if driver == "virtio-mem" else []
     return [guest("setup", "setup", page_reporting_order=around.reporting_order, **more), *plug]
 
 
@@ -87,31 +91,48 @@ def proof(params: Params, size_bytes: int) -> list[PhaseDict]:
 
 
 def policy_start(around: Around) -> list[PhaseDict]:
-    """The guest's own loop begins, where the arm has one; the kernel is probed for it first."""
-    return [guest("policy", "policy_start", **around.policy)] if around.policy else []
+    """The loop of the guest or of the host begins, where the arm has one; a guest's kernel is probed for it first."""
+    if not around.policy:
+        return []
+    if not around.host_policy:
+        return [guest("policy", "policy_start", **around.policy)]
+    heard = {key: value for key, value in around.policy.items() if key in _OF_A_LISTENER}
+    own = {key: value for key, value in around.policy.items() if key not in _OF_A_LISTENER}
+    listen = [guest("listen", "listen_start", **heard)] if _is_told(around) else []
+    return [*listen, host("policy", "policy_start", **own)]
 
 
 def policy_stop(around: Around) -> list[PhaseDict]:
     """The loop ends; its answer has every action with its bytes, and the CPU time that it took."""
-    return [guest("policy-end", "policy_stop")] if around.policy else []
+    where = host if around.host_policy else guest
+    listen = [guest("listen-end", "listen_stop")] if _is_told(around) else []
+    return [where("policy-end", "policy_stop"), *listen] if around.policy else []
+
+
+def _is_told(around: Around) -> bool:
+    """Whether somebody in the guest listens to what the host's loop says."""
+    return bool(around.host_policy and around.policy and around.policy["kind"] == "notify")
 
 
 def give(around: Around, size: Any = None) -> list[PhaseDict]:
     """The host has the freed memory back, where the arm says how: the bytes that phase `free` answered, or `size`."""
     wanted = {"from": ["free", "bytes"]} if size is None else size
-    return [_without(around, "give", wanted)] if around.give else []
+    return [_without(around.give, around, "give", wanted)] if around.give else []
 
 
 def give_untouched(around: Around, size_bytes: int) -> list[PhaseDict]:
     """The host asks for memory that nobody touched yet, and gives it again, where the arm says how."""
     if not around.give:
         return []
-    return [_without(around, "give-untouched", size_bytes), _without(around, "grow-untouched", 0)]
+    return [
+        _without(around.give, around, "give-untouched", size_bytes),
+        _without(around.give, around, "grow-untouched", 0),
+    ]
 
 
 def grow(around: Around) -> list[PhaseDict]:
     """The guest gets all its memory again, to be done before it wants it."""
-    return [_without(around, "grow", 0)] if around.give else []
+    return [_without(around.give, around, "grow", 0)] if around.give else []
 
 
 def probe_begin(params: Params) -> list[PhaseDict]:
@@ -150,10 +171,10 @@ def wanted_again(params: Params, around: Around, region: str, size_bytes: int) -
     ]
 
 
-def _without(around: Around, name: str, size: Any) -> PhaseDict:
+def _without(way: str, around: Around, name: str, size: Any) -> PhaseDict:
     """The guest is to do without `size` bytes of its memory from here on."""
     deadline_s = _GIVE_BASE_S + _GIVE_S_PER_GIB * around.memory_bytes / (1 << 30)
-    return host(name, around.give, bytes=size, deadline_s=deadline_s)
+    return host(name, way, bytes=size, deadline_s=deadline_s)
 
 
 def iterations(once: list[PhaseDict], each: list[PhaseDict], params: Params) -> list[PhaseDict]:

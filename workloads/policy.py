@@ -11,6 +11,7 @@ compact_memory. damon: workloads/damon.py.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     # What it freed in bytes, None: to be seen in /proc/meminfo.
     Act = Callable[[], int | None]
+    # Frees so many bytes, or about so many.
+    Free = Callable[[int], None]
 
 _VM = "proc/sys/vm"
 _LRU = "sys/kernel/debug/lru_gen"
@@ -66,7 +69,7 @@ class Loop:
             self._cpu_ns = time.thread_time_ns()
 
     def _once(self) -> dict[str, Any]:
-        before, start = _in_use(self._root), time.monotonic_ns()
+        before, start = in_use(self._root), time.monotonic_ns()
         error, told = "", None
         try:
             told = self._act()
@@ -74,11 +77,12 @@ class Loop:
             # memory.reclaim says EAGAIN when it found less than was asked for: an action all the same.
             error = f"{type(problem).__name__}: {problem.strerror}"
         end = time.monotonic_ns()
-        freed = before - _in_use(self._root) if told is None else told
+        freed = before - in_use(self._root) if told is None else told
         return {"t_ns": start, "ns": end - start, "bytes": freed, **({"error": error} if error else {})}
 
 
-def _in_use(root: str) -> int:
+def in_use(root: str) -> int:
+    """Bytes that are page cache, anonymous or reclaimable slab pages."""
     memory = guestos.meminfo(root)
     return sum(memory.get(name, 0) for name in ("Cached", "Buffers", "AnonPages", "SReclaimable"))
 
@@ -106,11 +110,7 @@ def _reclaim(root: str, target_bytes: int | None = None, swappiness: int | None 
 
     A request beyond that is met from what is in use, and one that cannot be met tries for long (EAGAIN).
     """
-    path = f"{_CGROUP}/memory.reclaim"
-    if not _exists(root, path):
-        guestos.mount("cgroup2", f"{root.rstrip('/')}/{_CGROUP}")
-    if not _exists(root, path):
-        raise Unsupported("this kernel has no memory.reclaim (Linux 5.19 with CONFIG_MEMCG)")
+    path = _reclaim_file(root)
     more = "" if swappiness is None else f" swappiness={swappiness}"
     target = target_bytes or _sixteenth(root)
 
@@ -124,6 +124,39 @@ def _reclaim(root: str, target_bytes: int | None = None, swappiness: int | None 
         return None
 
     return act
+
+
+def _reclaim_file(root: str) -> str:
+    path = f"{_CGROUP}/memory.reclaim"
+    if not _exists(root, path):
+        guestos.mount("cgroup2", f"{root.rstrip('/')}/{_CGROUP}")
+    if not _exists(root, path):
+        raise Unsupported("this kernel has no memory.reclaim (Linux 5.19 with CONFIG_MEMCG)")
+    return path
+
+
+def freeing(how: str, root: str = "/") -> Free:
+    """What frees memory when somebody asks for it. Raises Unsupported, ValueError for what is not in FREEING.
+
+    reclaim: as many bytes as are asked for, of what is in use too. mglru, drop-caches: all that they find.
+    """
+    if how not in FREEING:
+        raise ValueError(f"unknown way to free memory {how!r}; known: {', '.join(FREEING)}")
+    if how != "reclaim":
+        act = _KINDS[how](root)
+
+        def all_there_is(_wanted: int) -> None:
+            act()
+
+        return all_there_is
+    path = _reclaim_file(root)
+
+    def free(wanted: int) -> None:
+        # EAGAIN where it found less: what was freed is seen in /proc/meminfo.
+        with contextlib.suppress(BlockingIOError):
+            _write(root, path, str(wanted))
+
+    return free
 
 
 def _sixteenth(root: str) -> int:
@@ -190,6 +223,8 @@ _KINDS: dict[str, Callable[..., Act]] = {
     "damon": _damon,
     "compact": _compact,
 }
+# Those that can be asked for memory once, by `freeing`.
+FREEING = ("reclaim", "mglru", "drop-caches")
 # What goes on by itself has to be stopped.
 _ENDS: dict[str, Callable[[str], None]] = {"damon": damon.end}
 

@@ -30,9 +30,9 @@ class Around:
     """What a script is written for: the guest, and what of the arm the agent has to do.
 
     reporting_order: to be written by the agent, None: as the kernel chose. reporting_params: the same for other
-    parameters of the module page_reporting. policy: arguments of `policy_start` (kind and parameters), None for no loop
-    in the guest. give: what the host does to have memory back and to give it again ("balloon", "virtio-mem"), "" for
-    nothing. hinting: QEMU asks the guest for free pages while it migrates.
+    parameters of the module page_reporting. policy: arguments of `policy_start` (kind and parameters), None for no
+    loop. host_policy: the loop is one of the host's. give: what the host does to have memory back and to give it again
+    ("balloon", "virtio-mem"), "" for nothing. hinting: QEMU asks the guest for free pages while it migrates.
     """
 
     memory_bytes: int
@@ -42,6 +42,7 @@ class Around:
     reporting_params: Mapping[str, int] | None = None
     give: str = ""
     hinting: bool = False
+    host_policy: bool = False
 
 
 # What a guest needs for itself: kernel, initramfs and agent, and the kernel's page structures (64 bytes a 4 KiB page).

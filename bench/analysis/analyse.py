@@ -15,6 +15,7 @@ from typing import Any
 from bench.analysis import headline, suspicion
 from bench.analysis.across import over_hosts
 from bench.analysis.blocks import Cell, Run
+from bench.analysis.compare import detectable
 from bench.analysis.controls import controls
 from bench.analysis.entries import Entry, adjusted, entries, least_blocks, reference_of
 from bench.analysis.pareto import fronts
@@ -96,6 +97,7 @@ def _shown(entry: Entry, verdict: Verdict, p_holm: float | None) -> dict[str, An
         "effect": comparison.effect,
         "low": comparison.low,
         "high": comparison.high,
+        "detectable": detectable(comparison.error, comparison.n - 1, metric, comparison.levels.different),
         "p": comparison.p,
         "p_holm": p_holm,
         "n": comparison.n,

@@ -49,8 +49,13 @@ def other_arms(run: Run) -> list[str]:
 
 
 def reference_of(run: Run, arm: str) -> str:
-    """The arm that this one is compared with: its own, or the run's; an arm that others name is its own."""
-    against = run.get("against") or {}
+    """The arm that this one is compared with: its own, or the run's; an arm that others name is its own.
+
+    An arm that repeats another one (same_as) is compared with that, which has its own reference all the same.
+    """
+    same, against = run.get("same_as") or {}, run.get("against") or {}
+    if arm in same:
+        return str(same[arm])
     return str(against.get(arm) or (arm if arm in against.values() else run["reference"]))
 
 

@@ -13,9 +13,11 @@ from bench.analysis import (
     values_cache,
     values_cost,
     values_crowd,
+    values_days,
     values_footprint,
     values_jitter,
     values_migration,
+    values_policy,
     values_price,
     values_resize,
 )
@@ -37,7 +39,7 @@ class Kind:
 
 # A workload that frees memory only for this.
 PROOF = ("proof-free", "proof-settle")
-COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON}
+COMMON: Mapping[str, How] = {**values.COMMON, **giving.COMMON, **values_policy.COMMON}
 
 KINDS: dict[str, Kind] = {
     "application": Kind(("busy", "free", "settle", "again"), ("free", "settle"), values_application.APPLICATION),
@@ -53,6 +55,7 @@ KINDS: dict[str, Kind] = {
     "footprint": Kind(
         (*values_footprint.WAITS, *values_footprint.JOBS), ("clean-1", "dropped"), values_footprint.FOOTPRINT
     ),
+    "days": Kind((*values_footprint.WAITS, *values_footprint.JOBS), ("clean-1", "dropped"), values_days.DAYS),
     "faults": Kind(("fill-settle", "faults"), ("fill-free", "fill-settle"), values_cost.FAULTS),
     "refault": Kind(
         ("fresh", "kept", "free", "settle", "reported", "swapped"), ("free", "settle"), values_cost.REFAULT

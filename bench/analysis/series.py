@@ -10,7 +10,7 @@ x the drop, of either sign.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,23 +103,6 @@ def curves(series: pd.DataFrame) -> dict[str, Curve]:
         order = index[np.argsort(t[index], kind="stable")]
         result[name] = Curve(t[order], v[order])
     return result
-
-
-def band(boots: Sequence[Curve], grid: FloatArray) -> pd.DataFrame:
-    """Columns t_s, low, median, high, n over several boots on one time grid, for plots.
-
-    low and high are the extremes, not quartiles: an arm rarely has more than a dozen boots. Where no boot has a value
-    all three are NaN and n is 0. Shift the boots to a common origin first (`shifted`).
-    """
-    table = np.vstack([curve.on(grid) for curve in boots]) if boots else np.empty((0, len(grid)))
-    count = np.sum(np.isfinite(table), axis=0)
-    low, middle, high = (np.full(len(grid), np.nan) for _ in range(3))
-    seen = count > 0
-    if seen.any():
-        low[seen] = np.nanmin(table[:, seen], axis=0)
-        middle[seen] = np.nanmedian(table[:, seen], axis=0)
-        high[seen] = np.nanmax(table[:, seen], axis=0)
-    return pd.DataFrame({"t_s": grid, "low": low, "median": middle, "high": high, "n": count})
 
 
 def shifted(curve: Curve, origin_s: float) -> Curve:

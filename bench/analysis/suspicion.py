@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.analysis import doubts
-from bench.analysis.blocks import Cell, Run, attempt, by_block, cells, chosen, key
+from bench.analysis.blocks import Cell, Run, attempt, cells, chosen, key
 from bench.analysis.doubts import Doubt
+from bench.analysis.side_effects import of_metric, values_of, watched
 from bench.analysis.validity import unsettled_iterations
 from bench.analysis.values import Boot
-from bench.wire.metrics import METRICS, Metric
+from bench.wire.metrics import METRICS
 from bench.wire.units import show
 
 FEW_BLOCKS = 6
@@ -103,20 +104,15 @@ def _of_pair(pair: dict[str, Any]) -> list[Doubt]:
 
 def _of_cell(run: Run, good: dict[tuple[str, str, str, int], Boot], cell: Cell) -> list[Doubt]:
     found: list[Doubt] = []
-    for name in _watched(run):
-        points: list[tuple[float, int, int]] = []
+    for name in watched(run):
         for arm in run["arms"]:
-            blocks = sorted(block for host, other, which, block in good if (host, other, which) == (*cell, arm))
-            values = by_block(good, cell, arm, blocks, name)
-            known = [(v, b) for v, b in zip(values, blocks, strict=True) if v is not None]
-            points += _off(METRICS[name], known, [int(good[(*cell, arm, b)].get("order", 0)) for _, b in known])
-            found += _modes(name, f"{_name(cell)}, arm {arm}", [value for value, _ in known])
-        off, order, block = ([point[i] for point in points] for i in range(3))
-        p_order, p_drift = doubts.depends_on(off, order), doubts.depends_on(off, block)
-        if p_order is not None and doubts.is_clear(p_order):
-            found.append(doubts.order_effect(name, _name(cell), p_order))
-        if p_drift is not None and doubts.is_clear(p_drift):
-            found.append(doubts.drift(name, _name(cell), p_drift))
+            values = [value for value, _ in values_of(good, cell, arm, name)]
+            found += _modes(name, f"{_name(cell)}, arm {arm}", values)
+        seen = of_metric(run, good, cell, name)
+        if seen.p_order is not None and doubts.is_clear(seen.p_order):
+            found.append(doubts.order_effect(name, _name(cell), seen.p_order))
+        if seen.p_drift is not None and doubts.is_clear(seen.p_drift):
+            found.append(doubts.drift(name, _name(cell), seen.p_drift))
     return found
 
 
@@ -131,24 +127,6 @@ def _of_pages(run: Run, good: dict[tuple[str, str, str, int], Boot], cell: Cell)
         return []
     text = "; ".join(f"{thp} in {', '.join(arms)}" for thp, arms in sorted(seen.items()))
     return [Doubt("thp-differs", f"{_name(cell)}: transparent huge pages of the guests differ: {text}")]
-
-
-def _watched(run: Run) -> list[str]:
-    """Metrics looked at for side effects: those that the plan names; each more would be one more false alarm."""
-    return [name for name in run.get("metrics") or {} if name in METRICS]
-
-
-def _off(metric: Metric, known: Sequence[tuple[float, int]], orders: Sequence[int]) -> list[tuple[float, int, int]]:
-    """(value off its arm's median, order in the block, block) of one arm's boots; a share of the median for a ratio.
-
-    What the metric cannot resolve counts as no difference.
-    """
-    if not known:
-        return []
-    middle = statistics.median(value for value, _ in known)
-    scale = (abs(middle) or 1.0) if metric.kind == "ratio" else 1.0
-    off = [value - middle if abs(value - middle) > metric.resolution else 0.0 for value, _ in known]
-    return [(value / scale, order, block) for value, (_, block), order in zip(off, known, orders, strict=True)]
 
 
 def _modes(name: str, where: str, values: Sequence[float]) -> list[Doubt]:

@@ -19,7 +19,8 @@ from bench.analysis.summary import Summary, is_warmup, phases_by_iteration
 from bench.analysis.values import DISCARD, LEAST_RETURNED_BYTES, RAM, Boot, number
 from bench.analysis.values_crowd import density_doubts
 from bench.analysis.values_jitter import probe_doubts
-from bench.analysis.values_migration import hinting_problems, migration_doubts, soundness_problems
+from bench.analysis.values_migration import hinting_problems, migration_doubts
+from bench.analysis.values_policy import is_on_host, is_resized, policy_doubts, policy_problems
 from bench.wire.units import show_bytes
 
 REPORTING_BIT = 5  # VIRTIO_BALLOON_F_REPORTING, Linux include/uapi/linux/virtio_balloon.h
@@ -59,7 +60,6 @@ def _problems(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
             *_clock(member),
             *_mechanism(member, own),
             *hinting_problems(member),
-            *soundness_problems(member),
         ]
         who = f"guest {member['number']}: " if "number" in member else ""
         found += [(f"{who}{reason}", evidence) for reason, evidence in problems]
@@ -80,7 +80,7 @@ def _guest_doubts(boot: Boot, lines: dict[str, Curve]) -> list[Doubt]:
     for index in unsettled_iterations(boot):
         text = f"iteration {index}: residency was still moving when the settle phase reached its deadline"
         doubts.append(Doubt("unsettled", text))
-    doubts += [*not_given(boot), *probe_doubts(boot), *migration_doubts(boot)]
+    doubts += [*not_given(boot), *policy_doubts(boot), *probe_doubts(boot), *migration_doubts(boot)]
     if any("node-name=disk" in str(word) and "cache.direct=off" in str(word) for word in boot.get("argv") or []):
         text = "the scratch disk was read through the host's page cache: its file system cannot do O_DIRECT"
         doubts.append(Doubt("cached-disk", text))
@@ -203,12 +203,13 @@ def _discarded(lines: dict[str, Curve], start: float, end: float) -> float:
 
 
 def _mechanism(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:
-    if boot.get("give"):
-        wrong = gave(boot, lines)
+    if boot.get("give") or is_resized(boot):
+        wrong = gave(boot, lines) if boot.get("give") else policy_problems(boot)
         if _negotiated(boot):
             wrong.append("reporting was negotiated in an arm that must not have it")
         return [(reason, _facts(boot, lines)) for reason in wrong]
-    return _mechanism_seen(boot, lines) if boot.get("must_discard") else _mechanism_absent(boot, lines)
+    looked = [(reason, _facts(boot, lines)) for reason in policy_problems(boot)] if is_on_host(boot) else []
+    return [*looked, *(_mechanism_seen if boot.get("must_discard") else _mechanism_absent)(boot, lines)]
 
 
 def _mechanism_seen(boot: Boot, lines: dict[str, Curve]) -> list[Problem]:

@@ -55,7 +55,8 @@ def _growth(it: Iteration) -> float:
     return last - first
 
 
-def _work(it: Iteration) -> float:
+def work_s(it: Iteration) -> float:
+    """From the begin of the first job to the end of the last, s. Raises Missing."""
     return it.moment(WORKED, "start_s") - it.moment(BEGIN, "end_s")
 
 
@@ -92,7 +93,7 @@ FOOTPRINT: dict[str, How] = {
     "day_peak_bytes": _peak,
     **{f"day_{phase}_bytes": _wait(phase) for phase in WAITS},
     "day_growth_bytes": _growth,
-    "day_work_s": _work,
+    "day_work_s": work_s,
     "day_disk_bytes": _disk,
     "day_qemu_main_cpu_s": _main_cpu,
     "day_kworker_cpu_s": _kworker,

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.analysis.compare import Comparison
+from bench.analysis.looks import OVERALL
 from bench.wire.metrics import Metric
 
 WORDS = ("invalid", "equivalent", "worse", "better", "undecided")
-LEVEL = 0.05
+LEVEL = OVERALL
 DEFAULT_RATIO_MARGIN = 0.05
 # A difference has no natural share to be a margin; this many times what can be told apart at all.
 DEFAULT_MARGIN_RESOLUTIONS = 8
@@ -77,17 +78,19 @@ def _invalid(comparison: Comparison, min_blocks: int) -> str:
 
 
 def _plain(comparison: Comparison, metric: Metric, margin: float, p_holm: float | None) -> Verdict:
-    m = inner_margin(metric, margin)
+    m, levels = inner_margin(metric, margin), comparison.levels
     if -m < comparison.d_low90 and comparison.d_high90 < m:
-        return Verdict("equivalent", "the 90 % interval lies inside the margin")
+        return Verdict("equivalent", f"the {100 * (1 - 2 * levels.equivalent):.3g} % interval lies inside the margin")
     outside = comparison.d_low > 0 or comparison.d_high < 0
     if not outside:
         return Verdict("undecided", "the interval holds both better and worse")
     if abs(comparison.d) < m:
         return Verdict("undecided", "a difference is seen, but not one as large as the margin")
-    if p_holm is None or p_holm >= LEVEL:
+    if p_holm is None or p_holm >= levels.different:
         return Verdict("undecided", "not significant once all metrics of the family are counted")
     if metric.direction == "none":
         return Verdict("undecided", "the arms differ; neither direction is better")
     word = "worse" if comparison.d > 0 else "better"
-    return Verdict(word, "interval beyond zero, effect beyond the margin, Holm-adjusted p below 0.05")
+    return Verdict(
+        word, f"interval beyond zero, effect beyond the margin, Holm-adjusted p below {levels.different:.3g}"
+    )

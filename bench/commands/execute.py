@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bench.commands.labs import Labs, owner, say, tell
+from bench.commands.labs import Labs, owner
+from bench.commands.saying import say, tell
 from bench.commands.survey import run_name
 from bench.controller.fanout import Abandoned
 from bench.controller.inventory import Host

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from bench.commands.labs import PARALLEL, Labs, all_failed, choose, parted, raise_wrong_use, say, tell
+from bench.commands.labs import PARALLEL, Labs, all_failed, choose, parted, raise_wrong_use
+from bench.commands.saying import say, tell
 from bench.controller import doctor as doctor_page
 from bench.controller import settings as settings_page
 from bench.controller.cargo import build_cargo

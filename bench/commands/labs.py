@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import socket
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bench.commands.saying import say
 from bench.controller.fanout import each
 from bench.controller.fleet import transport_for
 from bench.controller.inventory import Host, load_inventory
@@ -126,15 +125,3 @@ def all_failed(failed: Sequence[tuple[str, BenchError]], of: int) -> BenchError:
 def owner() -> str:
     """Who is told to others that wait for a host."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-def say(text: str) -> None:
-    """A message for the user; stdout is kept for data. May be called by any thread."""
-    tell(f"bench: {text}\n")
-
-
-def tell(text: str) -> None:
-    """Text to stderr, in one piece: threads must not mix their lines. A run of hours goes on when its reader left."""
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.analysis.analyse import analyse
+from bench.analysis.fingerprint import Side, differences
 from bench.analysis.lkml import mail_table
 from bench.analysis.tables import verdict_table
+from bench.analysis.unpaired import against
+from bench.analysis.unpaired_tables import FORMS as UNPAIRED_FORMS
+from bench.analysis.unpaired_tables import csv_of_run
 from bench.controller.outcome import conclude
 from bench.controller.store import RunFolder
+from bench.controller.yamlfile import read
+from bench.errors import InputError, InvalidError
 
 
-def compare(path: Path, form: str) -> str:
-    """The run's comparisons: "text" for a terminal, "lkml" for a mail, "json". Changes nothing in the folder."""
-    folder = RunFolder.existing(path)
-    run, boots = folder.run, folder.boots()
-    if form == "lkml":
-        return mail_table(run, boots)
-    analysis = analyse(run, boots)
-    return verdict_table(analysis) if form == "text" else json.dumps(analysis, indent=1, ensure_ascii=False) + "\n"
+def compare(runs: Sequence[Path], form: str) -> str:
+    """One run's arms, or the same arms in two runs, as "text", "lkml", "json" or "csv". Changes nothing in the folders.
+
+    Raises InputError for no run folder, and for any number of them but one or two; InvalidError when two runs did not
+    measure the same thing.
+    """
+    if len(runs) not in (1, 2):
+        raise InputError(f"bench compare: {len(runs)} runs; name one, or two that were made at different times")
+    folders = [RunFolder.existing(path) for path in runs]
+    return _one(folders[0], form) if len(folders) == 1 else _two(folders[0], folders[1], form)
 
 
 def report(path: Path) -> Path:
@@ -31,3 +41,36 @@ def report(path: Path) -> Path:
     page = render(folder.path)
     folder.seal()
     return page
+
+
+def _one(folder: RunFolder, form: str) -> str:
+    run, boots = folder.run, folder.boots()
+    if form == "lkml":
+        return mail_table(run, boots)
+    analysis = analyse(run, boots)
+    if form == "json":
+        return _json(analysis)
+    return csv_of_run(analysis) if form == "csv" else verdict_table(analysis)
+
+
+def _two(first: RunFolder, second: RunFolder, form: str) -> str:
+    if first.path.resolve() == second.path.resolve():
+        raise InputError(f"{second.path}: the same run twice; `bench compare {second.path}` compares its arms")
+    base, head = (_side(folder) for folder in (first, second))
+    differ = differences(base, head)
+    if differ:
+        lines = [f"{base.name} and {head.name} did not measure the same thing, and are not compared (base | head):"]
+        raise InvalidError("\n  ".join([*lines, *map(str, differ)]))
+    compared = against(base, head)
+    return _json(compared) if form == "json" else UNPAIRED_FORMS[form](compared)
+
+
+def _side(folder: RunFolder) -> Side:
+    """A plan.yaml that cannot be read is no plan, which `differences` tells."""
+    path = folder.path / "plan.yaml"
+    plan = read(path).value if path.is_file() else None
+    return Side(str(folder.path), folder.run, folder.boots(), plan if isinstance(plan, dict) else None)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.commands.execute import Going, execute
-from bench.commands.labs import Labs, all_failed, check_twins, choose, say
-from bench.commands.survey import Question, Survey, cargo_of, jobs_of, same_accel, survey
+from bench.commands.labs import Labs, all_failed, check_twins, choose
+from bench.commands.saying import say
+from bench.commands.survey import Question, Survey, ask_for_means, cargo_of, jobs_of, same_accel, survey
 from bench.controller.fleet import transport_for
 from bench.controller.inventory import Host, hosts_text, load_inventory
 from bench.controller.lab import Cargo, Connect
@@ -98,7 +99,11 @@ def resume(path: Path, how: How) -> None:
         cargo = cargo_of(plan, hosts)
         _check_same(path, facts, cargo, [known.answers[host.name] for host in busy if host.name in known.answers])
         new = [host for host in busy if host.name not in known.answers]
-        found = _late(labs, cargo, Question(plan_file, Options(), facts["accel"]), new, how)
+        ready = {host.name: known.answers[host.name] for host in busy if host not in new}
+        changed = ask_for_means(labs, cargo, plan, ready, wait=how.wait)
+        late = _late(labs, cargo, Question(plan_file, Options(), facts["accel"]), new, how)
+        found = Survey(late.answers, {**late.failed, **changed})
+        found.say_failed()
         _note_hosts(folder, found)
         jobs |= {host.name: jobs_of(plan, host, found, facts["accel"], facts["seed"]) for host in new}
     folder.append_event("", "resumed", boots=sum(left.values()))
@@ -109,9 +114,7 @@ def _late(labs: Labs, cargo: Cargo, question: Question, new: Sequence[Host], how
     """The hosts that never answered when the run began."""
     if not new:
         return Survey({}, {})
-    found = same_accel(survey(labs, cargo, question, new, wait=how.wait), question.accel)
-    found.say_failed()
-    return found
+    return same_accel(survey(labs, cargo, question, new, wait=how.wait), question.accel)
 
 
 def _check_same(path: Path, facts: Mapping[str, Any], cargo: Cargo, answers: Sequence[Mapping[str, Any]]) -> None:
@@ -178,6 +181,8 @@ def _run_facts(
         "reference": plan.reference,
         "arms": [arm.name for arm in plan.arms],
         "against": plan.against,
+        "same_as": plan.same_as,
+        "change": _change_facts(plan),
         "cells": [cell.name for cell in plan.cells],
         "cell_arms": {cell.name: [arm.name for arm in plan.arms_of(cell)] for cell in plan.cells if cell.arms},
         "blocks": plan.blocks,
@@ -194,6 +199,15 @@ def _run_facts(
         "command": sys.argv,
         "schedule": [job.boot for mine in jobs.values() for job in mine],
     }
+
+
+def _change_facts(plan: Plan) -> dict[str, Any] | None:
+    """The two sides, and the arms as they were before each was copied: who is compared with whom among them."""
+    if plan.change is None or plan.written is None:
+        return None
+    own = plan.written
+    arms = {"arms": [arm.name for arm in own.arms], "reference": own.reference}
+    return {**to_json(plan.change), **arms, "against": own.against, "same_as": own.same_as}
 
 
 def _new_folder(name: str) -> Path:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.commands.labs import Labs, all_failed, owner, parted, raise_wrong_use, say
+from bench.commands.labs import Labs, all_failed, owner, parted, raise_wrong_use
+from bench.commands.saying import say
 from bench.controller.cargo import build_cargo
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab, paths_of
@@ -112,33 +114,62 @@ def survey(labs: Labs, cargo: Cargo, question: Question, hosts: Sequence[Host], 
 def _examine(lab: Lab, question: Question, *, wait: bool) -> dict[str, Any]:
     """One host: held meanwhile, because canary guests boot; then measured against the plan."""
     host = lab.host
-
-    def waiting(record: Waiting) -> None:
-        say(f"waiting for {host.name}: {held_by(record.holder)}")
-
-    keeper = lab.session.hold(Hold("survey", owner(), (), wait=wait, become=host.become), waiting)
-    try:
-        _tell(host, keeper.held)
+    with _held(lab, wait=wait) as held:
         answer = lab.resolve(host.accel if question.accel == "auto" else question.accel)
         plan = resolve(question.plan, answer["accel"], question.options)
         check_memory(plan, host, int(answer["available_bytes"]))
         check_cpus(plan, host)
-        _check_means(lab, plan, answer)
+        _check_means(lab, plan, _means_args(plan, host, answer))
         arms = _arms(lab, plan)
-    finally:
-        keeper.release()
     when = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     pushed = {named: lab.path(named) for named in lab.cargo.named}
-    found = {"taken_over": keeper.held.taken_over, "recovered": to_json(keeper.held.recovered)}
+    found = {name: to_json(getattr(held, name)) for name in ("taken_over", "recovered", "removed")}
     named = {"name": host.name, "address": host.address}
     return {**named, **answer, "arms": arms, "pushed": pushed, **found, "when": when}
 
 
-def _check_means(lab: Lab, plan: Plan, answer: Mapping[str, Any]) -> None:
-    """Raises InputError where guests in groups cannot be run there, or could take the host down."""
+@contextmanager
+def _held(lab: Lab, *, wait: bool) -> Iterator[Held]:
+    """The host is held inside, and nobody else measures there."""
+
+    def waiting(record: Waiting) -> None:
+        say(f"waiting for {lab.host.name}: {held_by(record.holder)}")
+
+    keeper = lab.session.hold(Hold("survey", owner(), (), wait=wait, become=lab.host.become), waiting)
+    try:
+        _tell(lab.host, keeper.held)
+        yield keeper.held
+    finally:
+        keeper.release()
+
+
+def ask_for_means(
+    labs: Labs, cargo: Cargo, plan: Plan, answers: Mapping[str, dict[str, Any]], *, wait: bool
+) -> dict[str, BenchError]:
+    """Asks hosts that answered a survey before whether their guests in groups can still be run; why others cannot say.
+
+    answers: of that survey. A host that has no such guests is not asked. Raises InputError for what has to be mended.
+    """
+    args = {host.name: _means_args(plan, host, answers[host.name]) for host in labs.hosts if host.name in answers}
+
+    def work(host: Host) -> None:
+        say(f"asking {host.name} again for what guests in groups need")
+        with labs.open(host, cargo) as lab, _held(lab, wait=wait):
+            _check_means(lab, plan, args[host.name])
+
+    found = labs.each(work, [host for host in labs.hosts if args.get(host.name) is not None])
+    raise_wrong_use(list(found.values()))
+    return parted(found)[1]
+
+
+def _means_args(plan: Plan, host: Host, answer: Mapping[str, Any]) -> dict[str, Any] | None:
     # Blocks differ in the order of their boots only.
-    jobs = schedule(replace(plan, blocks=1), lab.host, paths_of(answer), answer["accel"], 0)
-    args = means_args(plan, lab.host, jobs)
+    jobs = schedule(replace(plan, blocks=1), host, paths_of(answer), answer["accel"], 0)
+    return means_args(plan, host, jobs)
+
+
+def _check_means(lab: Lab, plan: Plan, args: Mapping[str, Any] | None) -> None:
+    """Raises InputError where guests in groups cannot be run there, or could take the host down."""
     if args is not None:
         check_means(plan, lab.host, lab.session.ask("means", **args)["problems"])
 
@@ -147,6 +178,8 @@ def _tell(host: Host, held: Held) -> None:
     """What a bench that died on this host had left: it is put right by now, and the run to come finds nothing."""
     if held.taken_over:
         say(f"{host.name}: {taken_from(held.taken_over)}")
+    for line in held.removed:
+        say(f"{host.name}: {printable(line)}")
     for setting in held.recovered:
         say(f"{host.name}: a run that died had changed {setting.file}: {setting.state}, now {printable(setting.now)}")
 

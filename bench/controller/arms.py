@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, create_model
+from pydantic import Field
 
-from bench.controller.quantities import ArmKernel, ArmQemu, ModulesPath, Name, Size
+from bench.controller.again import is_again, repeated
+from bench.controller.policies import read_policy
+from bench.controller.quantities import ArmKernel, ArmQemu, ModulesPath, Name
 from bench.controller.yamlfile import Document, KeyPath, Problem, Strict, check, valid_names
 from bench.wire.job import POLICIES, Arm, Policy
 from bench.wire.named import NAMED, name_of
@@ -24,27 +25,15 @@ ARMS: dict[str, Arm] = {
         Arm("hinting", balloon=True, hinting=True),
         Arm("hinting-reporting", balloon=True, reporting=True, hinting=True),
         *(Arm(f"reporting-{kind}", balloon=True, reporting=True, policy=Policy(kind)) for kind in POLICIES),
+        # A guest that wants its memory back sooner than the loop looks again is not to be killed for it.
+        Arm("balloon-auto", balloon=True, policy=Policy("balloon"), deflate_on_oom=True),
+        # The balloon tells what the guest has available; it is never inflated.
+        # It keeps more: nothing gives memory back for a guest that is faster than the loop, and its kernel kills.
+        Arm("virtio-mem-auto", balloon=True, policy=Policy("virtio-mem", {"low": 0.25, "keep": 0.4, "high": 0.5})),
+        Arm("reporting-notify", balloon=True, reporting=True, policy=Policy("notify")),
         Arm("none-backports", kernel=f"{NAMED}backports"),
         Arm("reporting-backports", balloon=True, reporting=True, kernel=f"{NAMED}backports"),
     )
-}
-# Parameters of each policy: what it takes, and its range (workloads/policy.py has the defaults).
-_PERIOD = {"period_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2"))}
-_SIZE = (Size | None, Field(None, ge=4096, le=1 << 44, description="a size, as in 64M"))
-_POLICY_FIELDS: dict[str, dict[str, Any]] = {
-    "drop-caches": _PERIOD,
-    "compact": _PERIOD,
-    "reclaim": {
-        **_PERIOD,
-        "target_bytes": _SIZE,
-        "swappiness": (int | None, Field(None, ge=0, le=200, description="a whole number from 0 to 200, as in 60")),
-    },
-    "mglru": {**_PERIOD, "generations": (int, Field(2, ge=2, le=4, description="a whole number from 2 to 4, as in 2"))},
-    "damon": {
-        **_PERIOD,
-        "min_age_s": (float, Field(2.0, ge=0.05, le=3600, description="a number of seconds, as in 2")),
-        "quota_bytes": _SIZE,
-    },
 }
 
 
@@ -53,6 +42,7 @@ class ArmModel(Strict):
 
     name: Name = Field(description="a name for this arm, as in reporting-order-0")
     like: str = Field(default="", description="the name of a shipped arm, as in reporting")
+    same_as: str = Field(default="", description="the name of the arm that this one repeats (A/A), as in reporting")
     balloon: bool = Field(default=False, description="true or false: the guest has a balloon device")
     reporting: bool = Field(default=False, description="true or false: the balloon device reports free pages")
     hinting: bool = Field(
@@ -64,7 +54,13 @@ class ArmModel(Strict):
     backing: Literal["memfd", "anonymous", "hugetlb", "file"] = Field(
         default="memfd", description="memfd, anonymous, hugetlb or file"
     )
-    policy: Any = Field(default=None, description="a loop in the guest, as in compact, or {kind: compact, period_s: 2}")
+    policy: Any = Field(
+        default=None,
+        description="a loop in the guest or on the host, as in compact, or {kind: balloon, source: always}",
+    )
+    deflate_on_oom: bool = Field(
+        default=False, description="true or false: the balloon gives memory back before the guest kills somebody"
+    )
     host_thp: Literal["host", "never", "always", "madvise"] = Field(
         default="host", description="never, always or madvise, or host for what the host has"
     )
@@ -105,13 +101,14 @@ def read_arms(document: Document) -> tuple[tuple[Arm, ...], list[Problem]]:
         path: KeyPath = ("arms", index)
         model, wrong = check(document, ArmModel, path)
         wrong += _unknown(document, path, model) if model else []
-        policy, wrong_policy = _policy(document, path) if model else (None, [])
+        policy, wrong_policy = read_policy(document, path) if model else (None, [])
         wrong += wrong_policy
         problems += wrong
-        if model and not wrong:
+        if model and not wrong and not model.same_as:
             arms[index] = _arm(model, policy)
             problems += _contradictions(document, path, arms[index])
-    problems += _twins(document, arms)
+    arms, wrong_again = repeated(document, arms) if arms and not problems else (arms, [])
+    problems += [*wrong_again, *_twins(document, arms)]
     return tuple(arms.values()), problems
 
 
@@ -150,34 +147,8 @@ def read_against(document: Document, reference: str, arms: tuple[Arm, ...]) -> t
     return found, problems
 
 
-@cache
-def policy_model(kind: str) -> type[Strict]:
-    """The form of `policy:` of an arm with this kind of loop."""
-    kind_field = (str, Field(description="a kind of loop, as in compact"))
-    return create_model(f"{kind}-policy", __base__=Strict, kind=kind_field, **_POLICY_FIELDS[kind])
-
-
-def _policy(document: Document, path: KeyPath) -> tuple[Policy | None, list[Problem]]:
-    here: KeyPath = (*path, "policy")
-    given = document.sub(path).value.get("policy")
-    if given is None:
-        return None, []
-    kind = given.get("kind") if isinstance(given, dict) else given
-    if kind not in _POLICY_FIELDS:
-        if isinstance(given, dict) and kind is None:
-            return None, [document.problem((*here, "kind"), f"is missing; write one of {', '.join(POLICIES)}")]
-        where = (*here, "kind") if isinstance(given, dict) else here
-        return None, [document.problem(where, f"unknown policy {kind!r}; {valid_names(str(kind), POLICIES)}")]
-    if not isinstance(given, dict):
-        return Policy(kind), []
-    model, problems = check(document, policy_model(kind), here)
-    if model is None:
-        return None, problems
-    return Policy(kind, {key: getattr(model, key) for key in model.model_fields_set - {"kind"}}), []
-
-
 def _arm(model: ArmModel, policy: Policy | None) -> Arm:
-    changes = {key: getattr(model, key) for key in model.model_fields_set - {"like", "against"}}
+    changes = {key: getattr(model, key) for key in model.model_fields_set - {"like", "against", "same_as"}}
     if "policy" in changes:
         changes["policy"] = policy
     for key, usual in (("host_thp", "host"), ("expect", "effect"), ("give", "none")):
@@ -193,7 +164,6 @@ def _arm(model: ArmModel, policy: Policy | None) -> Arm:
 
 
 def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem]:
-    shipped = ARMS.get(arm.name)
     rules = [
         (arm.reporting and not arm.balloon, "balloon", "reporting needs the balloon device; remove balloon: false"),
         (
@@ -218,13 +188,15 @@ def _contradictions(document: Document, path: KeyPath, arm: Arm) -> list[Problem
         ),
         (arm.hinting and not arm.balloon, "balloon", "hinting needs the balloon device; remove balloon: false"),
         *_giving_rules(arm),
-        (
-            shipped is not None and shipped != arm,
-            "name",
-            f"{arm.name!r} is a shipped arm with other content; choose another name",
-        ),
+        *_loop_rules(arm),
+        _misnamed(arm),
     ]
     return [document.problem((*path, key), message) for broken, key, message in rules if broken]
+
+
+def _misnamed(arm: Arm) -> tuple[bool, str, str]:
+    wrong = arm.name in ARMS and ARMS[arm.name] != arm
+    return wrong, "name", f"{arm.name!r} is a shipped arm with other content; choose another name"
 
 
 def _giving_rules(arm: Arm) -> list[tuple[bool, str, str]]:
@@ -236,18 +208,34 @@ def _giving_rules(arm: Arm) -> list[tuple[bool, str, str]]:
     ]
 
 
+def _loop_rules(arm: Arm) -> list[tuple[bool, str, str]]:
+    loop = arm.host_policy
+    stats = "the loop needs the balloon device, which tells what the guest has available; add balloon: true"
+    alone = "with two mechanisms neither can be seen working by itself; remove policy, or give and reporting"
+    returned = "what a guest frees that is told to reaches the host by reporting only; add reporting: true"
+    return [
+        (loop is not None and not arm.balloon, "policy", stats),
+        (loop is not None and (arm.give != "" or (arm.reporting and loop.kind != "notify")), "policy", alone),
+        (loop is not None and loop.kind == "notify" and not arm.reporting, "policy", returned),
+        (arm.deflate_on_oom and not arm.balloon, "deflate_on_oom", "only a balloon can do that; add balloon: true"),
+    ]
+
+
 def _twins(document: Document, arms: dict[int, Arm]) -> list[Problem]:
     problems: list[Problem] = []
     contents: dict[Arm, str] = {}
     names: set[str] = set()
     for index, arm in arms.items():
         content = dataclasses.replace(arm, name="")
+        again = is_again(document.value["arms"][index])
         if arm.name in names:
             problems.append(
                 document.problem(("arms", index), f"two arms are called {arm.name!r}; rename or remove one")
             )
-        elif content in contents:
-            message = f"{arm.name!r} is the same as {contents[content]!r}; change a field or remove one"
+        elif again and _misnamed(arm)[0]:
+            problems.append(document.problem(("arms", index, "name"), _misnamed(arm)[2]))
+        elif content in contents and not again:
+            message = f"{arm.name!r} is the same as {contents[content]!r}; change a field, remove one, or write same_as"
             problems.append(document.problem(("arms", index), message))
         contents.setdefault(content, arm.name)
         names.add(arm.name)

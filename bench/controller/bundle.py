@@ -53,7 +53,7 @@ def _members() -> dict[str, bytes]:
         bench / "__init__.py",
         bench / "errors.py",
         *(bench / "wire").glob("*.py"),
-        *(bench / "host").glob("*.py"),
+        *(bench / "host").rglob("*.py"),
     ]
     for source in sources:
         members[f"bench/{source.relative_to(bench).as_posix()}"] = source.read_bytes()

@@ -27,6 +27,7 @@ WANTED = (
     "workloads.agent",
     "workloads.beside",
     "workloads.memtouch",
+    "workloads.notify",
     "workloads.policy",
     "workloads.programs",
     "workloads.witness",

@@ -7,7 +7,7 @@ options of the command line over it. A resolved `Plan` can be written with `dump
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,12 +17,15 @@ import yaml
 
 from bench.controller.arms import arm_entry
 from bench.controller.cells import Cell, cell_entry
+from bench.controller.change import change_entry
 from bench.controller.conditions import quiet_entry
 from bench.controller.interests import Interest
 from bench.controller.inventory import Host
-from bench.controller.overlay import from_option, overlay
+from bench.controller.options import NOT_IN_A_VARIANT, Options, settings
+from bench.controller.overlay import overlay
 from bench.controller.planfile import SAME, GuestShape, Plan, build, spelled_out, without_variants
 from bench.controller.programs import program_entry
+from bench.controller.sides import place_of, with_sides
 from bench.controller.yamlfile import Document, KeyPath, Place, Problem, parse, raise_problems, read, valid_names
 from bench.errors import InputError
 from bench.wire.job import Arm
@@ -35,22 +38,9 @@ __all__ = [
 ]  # fmt: skip
 
 VARIANT_OF = {"tcg": "emulated", "kvm": "lab"}
-# A variant is the same plan in another size; these keys would make it another plan.
-NOT_IN_A_VARIANT = ("name", "variant", "variants")
 # What QEMU needs beside the guest's memory: about 105 MiB resident were measured with 7.2 under TCG.
 QEMU_OWN_BYTES = 128 * MIB
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line says: --variant, --set (each KEY=VALUE), --arm, --workload, --blocks, --seed."""
-
-    variant: str | None = None
-    sets: tuple[str, ...] = ()
-    arms: tuple[str, ...] = ()
-    workloads: tuple[str, ...] = ()
-    blocks: int | None = None
-    seed: int | None = None
+_NO_OPTIONS = Options()
 
 
 @dataclass(frozen=True)
@@ -92,7 +82,7 @@ def load_plan(name_or_path: str) -> PlanFile:
     return PlanFile(document)
 
 
-def resolve(file: PlanFile, accel: str, options: Options = Options()) -> Plan:
+def resolve(file: PlanFile, accel: str, options: Options = _NO_OPTIONS) -> Plan:
     """The plan to run. accel "kvm" or "tcg" picks its variant (VARIANT_OF) if the plan has it and no option names one.
 
     accel "auto" picks none. Raises InputError; what an option did wrong is named by the option.
@@ -107,12 +97,12 @@ def resolve(file: PlanFile, accel: str, options: Options = Options()) -> Plan:
     if picked in file.variants:
         document = overlay(document, file.document.sub(("variants", picked)))
         document.value["variant"] = picked
-    for above in _settings(options):
+    for above in settings(options):
         document = overlay(spelled_out(document), above)
     plan, problems = build(document)
     raise_problems(problems)
     assert plan is not None
-    return _select(plan, options)
+    return with_sides(_select(plan, options))
 
 
 def precheck(file: PlanFile, options: Options) -> None:
@@ -175,13 +165,13 @@ def plan_error(plan: Plan, path: KeyPath, message: str) -> InputError:
 
 def arm_error(plan: Plan, arm: str, key: str, message: str) -> InputError:
     """An InputError at an arm's key: a kernel file that is no kernel, a QEMU that is not there."""
-    names = [entry["name"] for entry in plan.document.value["arms"]]
-    return plan_error(plan, ("arms", names.index(arm), key), message)
+    return plan_error(plan, place_of(plan, arm, key), message)
 
 
 def dump_plan(plan: Plan) -> str:
     """The plan as a file without variants; loaded and resolved again it is equal to `plan`."""
-    content: dict[str, Any] = {name: getattr(plan, name) for name in (*SAME, "reference")}
+    own = plan.written or plan
+    content: dict[str, Any] = {**{name: getattr(plan, name) for name in SAME}, "reference": own.reference}
     content |= {"tune": list(plan.tune), "quiet": quiet_entry(plan.quiet)}
     content["swap"] = {"file": plan.swap_file_bytes or None}
     content["guest"] = {
@@ -189,15 +179,19 @@ def dump_plan(plan: Plan) -> str:
         "vcpus": plan.guest.vcpus,
         "machine": plan.guest.machine,
     }
-    content["arms"] = [_with_against(arm_entry(arm), plan.against.get(arm.name)) for arm in plan.arms]
-    content["workloads"] = [cell_entry(cell) for cell in plan.cells]
+    content["arms"] = [_arm_entry(own, arm) for arm in own.arms]
+    content["workloads"] = [cell_entry(cell) for cell in own.cells]
     content["programs"] = [program_entry(program) for program in plan.programs]
     content["pareto"] = [list(pair) for pair in plan.pareto]
+    content["change"] = change_entry(plan.change)
     content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _with_against(entry: str | dict[str, Any], other: str | None) -> str | dict[str, Any]:
+def _arm_entry(plan: Plan, arm: Arm) -> str | dict[str, Any]:
+    if arm.name in plan.same_as:
+        return {"name": arm.name, "same_as": plan.same_as[arm.name]}
+    entry, other = arm_entry(arm), plan.against.get(arm.name)
     if other is None:
         return entry
     return {**({"name": entry, "like": entry} if isinstance(entry, str) else entry), "against": other}
@@ -223,22 +217,6 @@ def _variant_problems(document: Document, variant: str) -> list[Problem]:
     return problems + build(overlay(without_variants(document), above))[1]
 
 
-def _settings(options: Options) -> Iterator[Document]:
-    for setting in options.sets:
-        document = from_option("--set", setting)
-        (key,) = document.value
-        if key in NOT_IN_A_VARIANT:
-            raise InputError(
-                f"--set {key}: cannot be set here; --variant picks one, then set the key itself, as in blocks=5"
-            )
-        yield document
-    for name in ("blocks", "seed"):
-        value = getattr(options, name)
-        if value is not None:
-            place = Place(f"--{name}", 0)
-            yield Document({name: value}, {(): place, (name,): place})
-
-
 class _Named(Protocol):
     @property
     def name(self) -> str: ...
@@ -249,7 +227,7 @@ N = TypeVar("N", bound=_Named)
 
 def _select(plan: Plan, options: Options) -> Plan:
     # Without the reference nothing could be compared, so it stays.
-    others = (plan.against.get(name, plan.reference) for name in options.arms)
+    others = (plan.reference_of(name) for name in options.arms)
     arms = _chosen("--arm", "arm", plan.arms, (*options.arms, *others))
     names = [arm.name for arm in arms]
     return dataclasses.replace(
@@ -257,6 +235,7 @@ def _select(plan: Plan, options: Options) -> Plan:
         arms=arms,
         reference=plan.reference if plan.reference in names else names[0],
         against={arm: other for arm, other in plan.against.items() if arm in names},
+        same_as={arm: other for arm, other in plan.same_as.items() if arm in names},
         cells=_with_arms(_chosen("--workload", "workload", plan.cells, options.workloads), names),
     )
 

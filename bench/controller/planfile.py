@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from bench.controller.again import read_same
 from bench.controller.arms import read_against, read_arms
 from bench.controller.cells import (
     SMALLEST_GUEST_BYTES,
@@ -19,6 +20,7 @@ from bench.controller.cells import (
     unfit,
     unknown_arms,
 )
+from bench.controller.change import Change, read_change, unfit_names
 from bench.controller.conditions import QUIET, QuietModel, SwapModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
 from bench.controller.programs import Program, read_programs
@@ -79,6 +81,9 @@ class PlanModel(Strict):
     pareto: list[Any] = Field(
         default=[], description="a list of pairs of metrics, as in [[residual_bytes, qemu_cpu_s]]"
     )
+    change: Any = Field(
+        default=None, description="a mapping with a base and a head of every arm, as in {head: {qemu: /opt/bin/qemu}}"
+    )
     variants: dict[str, Any] = Field(
         default={}, description="a mapping from variant to what it changes, as in {lab: {blocks: 20}}"
     )
@@ -103,6 +108,8 @@ class Plan:
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
     swap_file_bytes: of the swap file that a host makes for the run, 0 for none.
     against: arm -> the one that it is compared with, where that is not the reference. pareto: pairs of metrics.
+    same_as: arm -> the one that it repeats and is compared with (A/A). change: base and head; then arms are the copies,
+    and `written` is the plan before they were made.
     """
 
     name: str
@@ -127,6 +134,9 @@ class Plan:
     pareto: tuple[tuple[str, str], ...] = ()
     programs: tuple[Program, ...] = ()
     qmp_hz: float = 0.0
+    same_as: dict[str, str] = field(default_factory=dict)
+    change: Change | None = None
+    written: Plan | None = None
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
     def guest_of(self, cell: Cell) -> GuestShape:
@@ -138,8 +148,12 @@ class Plan:
         """The arms that run a cell: those that it names with the ones that they are compared with, or all."""
         if not cell.arms:
             return self.arms
-        wanted = {*cell.arms, *(self.against.get(arm, self.reference) for arm in cell.arms)}
+        wanted = {*cell.arms, *(self.reference_of(arm) for arm in cell.arms)}
         return tuple(arm for arm in self.arms if arm.name in wanted)
+
+    def reference_of(self, arm: str) -> str:
+        """The arm that this one is compared with."""
+        return self.same_as.get(arm) or self.against.get(arm) or self.reference
 
     def cell(self, name: str) -> Cell:
         """The cell called so. Raises KeyError."""
@@ -164,7 +178,13 @@ def spelled_out(document: Document) -> Document:
 
 
 # Keys that are read by themselves, each by its own reader.
-_PARTS = {"metrics": read_metrics, "tune": read_tune, "pareto": read_pareto, "programs": read_programs}
+_PARTS = {
+    "metrics": read_metrics,
+    "tune": read_tune,
+    "pareto": read_pareto,
+    "programs": read_programs,
+    "change": read_change,
+}
 
 
 def build(document: Document) -> tuple[Plan | None, list[Problem]]:
@@ -183,7 +203,9 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         problems += _reference(document, arms)
         against, wrong_pairs = read_against(document, str(document.value.get("reference") or arms[0].name), arms)
         problems += wrong_pairs
-        problems += unknown_arms(document, cells, [arm.name for arm in arms]) if not wrong_cells else []
+        names = [arm.name for arm in arms]
+        problems += unknown_arms(document, cells, names) if not wrong_cells else []
+        problems += unfit_names(document, names) if document.value.get("change") else []
     given = "guest" in document.value
     guest = check(document, GuestModel, ("guest",))[0] if given else GuestModel()
     if guest:
@@ -201,6 +223,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         quiet=quiet_of(model.quiet),
         swap_file_bytes=model.swap.file or 0,
         against=against,
+        same_as=read_same(document),
         document=document,
     ), []
 

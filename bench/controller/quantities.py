@@ -16,7 +16,8 @@ from pydantic import BeforeValidator, WithJsonSchema
 from bench.wire.named import NAMED, NAMES, name_of
 from bench.wire.units import parse_share, parse_size
 
-NAME = r"[A-Za-z0-9][A-Za-z0-9_+-]{0,63}"
+NAME_LENGTH = 64
+NAME = rf"[A-Za-z0-9][A-Za-z0-9_+-]{{0,{NAME_LENGTH - 1}}}"
 # What stands before a file of the controller that is to be carried to each host.
 PUSH = "push:"
 _CPUS = r"([0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*)?"

@@ -222,6 +222,8 @@ class HostRun:
         taken = held["taken_over"]
         if taken:
             self.progress.note(self.host, "taken_over", taken_from(taken))
+        if held["removed"]:
+            self.progress.note(self.host, "removed", "; ".join(held["removed"]))
         if held["recovered"]:
             text = f"restored {len(held['recovered'])} settings that a run left changed when it died"
             self.progress.note(self.host, "recovered", text)

@@ -145,7 +145,16 @@ def around(guest: Guest, arm: Arm) -> Around:
     """What a script is told of guest and arm."""
     policy = {"kind": arm.policy.kind, **arm.policy.params} if arm.policy else None
     params = dict(arm.reporting_params)
-    return Around(guest.memory_bytes, guest.vcpus, arm.reporting_order, policy, params, arm.give, arm.hinting)
+    return Around(
+        memory_bytes=guest.memory_bytes,
+        vcpus=guest.vcpus,
+        reporting_order=arm.reporting_order,
+        policy=policy,
+        reporting_params=params,
+        give=arm.give,
+        hinting=arm.hinting,
+        host_policy=arm.host_policy is not None,
+    )
 
 
 def _placement(plan: Plan, host: Host) -> Placement:

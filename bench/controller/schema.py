@@ -12,9 +12,10 @@ from typing import Any
 
 from bench.controller.arms import ARMS, ArmModel
 from bench.controller.cells import parameters_model
+from bench.controller.change import ChangeModel, SideModel
 from bench.controller.hostfile import REMOTE_ONLY, DefaultsModel, HostModel, InventoryModel
 from bench.controller.interests import MetricModel
-from bench.controller.plan import NOT_IN_A_VARIANT
+from bench.controller.options import NOT_IN_A_VARIANT
 from bench.controller.planfile import PlanModel
 from bench.controller.quantities import SHARE_SCHEMA, SIZE_SCHEMA
 from bench.controller.yamlfile import Strict
@@ -53,6 +54,10 @@ def _plan() -> Schema:
     schema["properties"]["workloads"]["items"] = {"anyOf": [{"enum": list(WORKLOADS)}, *map(_workload, WORKLOADS)]}
     metrics = {name: _metric(metric) for name, metric in METRICS.items()}
     _put(schema, "metrics", {"properties": metrics, "additionalProperties": False})
+    change, side = _model(ChangeModel), _model(SideModel)
+    for key in ChangeModel.model_fields:
+        _put(change, key, side)
+    _put(schema, "change", {"anyOf": [change, {"type": "null"}]})
     names = {"type": "array", "items": {"enum": list(NAMES)}, "uniqueItems": True}
     _put(schema, "tune", {"anyOf": [{"type": "boolean"}, names]})
     _put(schema, "variants", {"additionalProperties": _variant(schema["properties"])})

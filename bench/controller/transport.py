@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from bench.errors import LabError
+from bench.wire.living import VARIABLE, identity
 
 # How soon a `send` that nobody reads notices that stdin was closed by another thread.
 POLL_MS = 100
@@ -101,7 +102,12 @@ class _Child:
         self._kept = ""
         try:
             self._process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, start_new_session=True
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                start_new_session=True,
+                env={**os.environ, VARIABLE: identity(os.getpid())},
             )
         except OSError:
             self._log.close()

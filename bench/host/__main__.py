@@ -70,13 +70,16 @@ def _options(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 
 
 def _serve(request: Union[Job, Ask, Hold], emit: Emit, options: argparse.Namespace) -> None:
-    clear(str(request.args.get("become", "none")) if isinstance(request, Ask) else request.become, options.root)
+    become = str(request.args.get("become", "none")) if isinstance(request, Ask) else request.become
+    cleared = clear(become, (cache_folder(),), options.root)
+    for line in cleared.lines:
+        print(f"host side: {line}", file=sys.stderr)
     if isinstance(request, Job):
         boot(request, emit, options.heartbeat)
         return
     try:
         if isinstance(request, Hold):
-            asyncio.run(keep(request, emit, options.heartbeat, options.root))
+            asyncio.run(keep(request, emit, options.heartbeat, options.root, cleared.removed))
         else:
             quietly = functools.partial(boot_quietly, heartbeat_s=options.heartbeat)
             emit(Reply(answer(request, quietly, options.root)))

@@ -4,6 +4,7 @@ balloon, virtio-mem: the guest is asked for memory, or gets it again (bench.host
 to swap now (bench.host.pageout). discard: a page of the guest's RAM is thrown away although it is in use, by a hole in
 the file behind it; what a guest would see if reporting ever lost a page. strain: looks how short of memory the host is.
 arrive, leave: a process takes memory in the guests' group, and goes (bench.host.arrive).
+policy_start, policy_stop: a loop beside the guest begins and ends (bench.host.policy).
 migrate, inspect, back: the guest is moved to a second QEMU, looked at there, and taken back (bench.host.migrate).
 """
 
@@ -15,18 +16,19 @@ import os
 import platform
 import subprocess
 import tempfile
-import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional
 
 from bench.host import giving
 from bench.host.arrive import Newcomer
-from bench.host.cgroup import NEEDLESS, Group
-from bench.host.migrate import Second, without_room
+from bench.host.cgroup import Group
+from bench.host.migrate import without_room
 from bench.host.pageout import pageout
+from bench.host.policy import kinds
+from bench.host.policy.loop import PolicyError
 from bench.host.readers import find_memfds, parse_colon_table
+from bench.host.scene import Scene
 from bench.host.strain import counters, strain
 from bench.wire.job import Job
 
@@ -35,25 +37,6 @@ _PUNCH_HOLE_KEEP_SIZE = 3  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, linux/f
 # q35 puts RAM above so much behind the hole of the PCI devices (QEMU hw/i386/pc_q35.c); below it, guest-physical
 # address and offset in the RAM are the same.
 _LOW_RAM_BYTES = 2 << 30
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What an action acts on: a job's guest, its QEMU's process id and monitor.
-
-    group: the memory cgroup that QEMU is in, or why it has none of its own. root: where proc and sys are mounted. now:
-    the time base of all records. newcomers: processes that took memory in the group and have not left yet. second: the
-    QEMU that the guest may be moved to.
-    """
-
-    job: Job
-    pid: int
-    monitor: giving.Monitor
-    group: Union[Group, str] = NEEDLESS
-    root: Path = Path("/")
-    now: Callable[[], float] = time.monotonic
-    newcomers: list[Newcomer] = field(default_factory=list)
-    second: Optional[Second] = None
 
 
 Action = Callable[[Scene, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -156,7 +139,7 @@ def lacking(job: Job, root: Path = Path("/")) -> Optional[str]:
         now = file.read_text().partition("[")[2].partition("]")[0] if file.exists() else "nothing"
         if now not in wanted:
             return f"{file} is {now}, not {wanted[-1]}; run: echo {wanted[-1]} | sudo tee {file}"
-    if job.arm.give == "virtio-mem":
+    if job.arm.pluggable:
         return _without_device(job.paths.qemu, "virtio-mem-pci")
     return (_without_hinting(job.paths.qemu) if job.arm.hinting else None) or without_room(job, root)
 
@@ -194,6 +177,23 @@ async def _leave(scene: Scene, _args: Mapping[str, Any]) -> dict[str, Any]:
     return {key: sum(one[key] or 0 for one in had) for key in ("bytes", "swapped_bytes")}
 
 
+async def _policy_start(scene: Scene, args: Mapping[str, Any]) -> dict[str, Any]:
+    """args: kind, and the parameters of the loop."""
+    if scene.loops:
+        raise ValueError("a policy runs already: stop it first")
+    given = dict(args)
+    loop = kinds.start(scene, str(given.pop("kind")), given)
+    scene.loops.append(loop)
+    return {"kind": loop.kind}
+
+
+async def _policy_stop(scene: Scene, _args: Mapping[str, Any]) -> dict[str, Any]:
+    """What bench.host.policy.loop.Loop.stop answers."""
+    if not scene.loops:
+        raise PolicyError("no loop runs beside this guest")
+    return await scene.loops.pop().stop()
+
+
 def _asked(qemu: str, device: str) -> Optional[subprocess.CompletedProcess[str]]:
     try:
         argv = [qemu, "-device", f"{device},help"]
@@ -217,5 +217,7 @@ _ACTIONS: dict[str, Action] = {
     "strain": _in_thread(_strain),
     "arrive": _arrive,
     "leave": _leave,
+    "policy_start": _policy_start,
+    "policy_stop": _policy_stop,
     **{op: _second(op) for op in ("migrate", "inspect", "back")},
 }

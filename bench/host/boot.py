@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from bench.host import qmp
-from bench.host.actions import Scene, act, filled_in
+from bench.host.actions import act, filled_in
 from bench.host.arrive import Newcomer
 from bench.host.cgroup import Group
 from bench.host.digest import files_of
@@ -20,10 +20,12 @@ from bench.host.meeting import Meeting
 from bench.host.migrate import Second
 from bench.host.placement import PlacementError, moved, place
 from bench.host.plateau import Plateau
+from bench.host.policy.loop import Loop, PolicyError
 from bench.host.prober import probing
 from bench.host.process import Qemu
 from bench.host.readers import Labelled, ProcessReader, RamReader, Reader, read_smaps_rollup
 from bench.host.sampler import Sampler
+from bench.host.scene import Scene
 from bench.wire.job import Job, Phase
 from bench.wire.record import LogPart, PhaseDone, Placed, Ready, Record, of_guest
 
@@ -61,6 +63,7 @@ class Boot:
         moved: Callable[[], str],
         link: GuestLink,
         second: Second,
+        folder: Path,
     ) -> None:
         self._job = stage.job
         self._meeting = stage.meeting
@@ -72,16 +75,18 @@ class Boot:
         self._moved = moved
         self._link = link
         self._second = second
+        self._folder = folder
         self.monitor = monitor
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
         self._newcomers: list[Newcomer] = []
+        self._loops: list[Loop] = []
 
     async def run(self, phases: Sequence[Phase], emit: Callable[[Record], None]) -> None:
         """Placement, READY, clocks, every phase, final answers once all guests are there.
 
-        Raises PlacementError, GuestError, SamplerError or TimeoutError.
+        Raises PlacementError, GuestError, SamplerError, PolicyError or TimeoutError.
         """
         emit(self._placed)
         if self._placed.problem:
@@ -169,6 +174,8 @@ class Boot:
         """Ends what was started beside the guest."""
         while self._newcomers:
             await self._newcomers.pop().end()
+        while self._loops:
+            await self._loops.pop().abandon()
 
     def _scene(self) -> Scene:
         return Scene(
@@ -176,9 +183,11 @@ class Boot:
             self._qemu.pid,
             self.monitor,
             self._group,
+            folder=self._folder,
             now=self._qemu.now,
             newcomers=self._newcomers,
             second=self._second,
+            loops=self._loops,
         )
 
     def _filled_in(self, phase: Phase) -> dict[str, Any]:
@@ -204,6 +213,9 @@ class Boot:
         problem = self.sampler.stats.error or self._qemu.trace_error
         if problem:
             raise SamplerError(problem)
+        died = next((loop.error for loop in self._loops if loop.error), "")
+        if died:
+            raise PolicyError(died)
 
     def _note_clock(self, begin: ClockTie, end: ClockTie) -> None:
         self.clock = {
@@ -228,7 +240,7 @@ async def bring_up(stage: Stage, guest: int, qemu: Qemu, folder: Path) -> AsyncI
         stage.sampler.join(_readers(job, guest, qemu.pid, vcpus))
         link = await open_link(folder / "agent", SOCKET_DEADLINE_S)
         second = Second(job, qemu.argv, folder, qemu.pid, monitor, stage.group)
-        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, second)
+        boot = Boot(stage, guest, qemu, monitor, placed, lambda: moved(job, qemu.pid, vcpus), link, second, folder)
         try:
             yield boot
         finally:

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional, Union
 
-from bench.host.owning import owned
+from bench.host.owning import locked
 from bench.host.settingfile import write_directly, writer
 from bench.wire.job import Cgroup
 
@@ -170,7 +170,7 @@ def _made(top: Path, version: int, become: str) -> Group:
         problem = _as_root(["mkdir", "-m", "755", "--", str(path)], become)
         if problem:
             raise Unavailable(f"no memory cgroup could be made: {problem}; {_RIGHT}")
-        descriptor = _locked(path)
+        descriptor = locked(path)
         if descriptor >= 0:
             return Group(path, version, become, descriptor)
         # Somebody's `prune` was quicker, and has removed it.
@@ -196,30 +196,26 @@ def private_group(asked: Optional[Cgroup], become: str, root: Path = Path("/")) 
             print(f"host side: {problem}", file=sys.stderr)
 
 
-def prune(become: str = "none", root: Path = Path("/")) -> list[str]:
-    """Removes the groups of owners that died, with what is in them; a line for each that is still there.
+def there(root: Path = Path("/")) -> list[Path]:
+    """The groups of all host sides, in both hierarchies."""
+    top = root / "sys/fs/cgroup"
+    return [*top.glob(f"{PREFIX}*"), *(top / "memory").glob(f"{PREFIX}*")]
+
+
+def prune(become: str = "none", root: Path = Path("/")) -> list[tuple[Path, str]]:
+    """Removes the groups of owners that died, with what is in them: each with "", or why it is still there.
 
     Only those that this user may have made.
     """
-    top = root / "sys/fs/cgroup"
-    mine, problems = {os.geteuid(), 0 if become == "sudo" else os.geteuid()}, []
-    for path in (*top.glob(f"{PREFIX}*"), *(top / "memory").glob(f"{PREFIX}*")):
-        descriptor = _locked(path) if _owner(path) in mine else -1
+    mine, found = {os.geteuid(), 0 if become == "sudo" else os.geteuid()}, []
+    for path in there(root):
+        descriptor = locked(path) if _owner(path) in mine else -1
         if descriptor >= 0:
             try:
-                problems.append(_removed(path, become))
+                found.append((path, _removed(path, become)))
             finally:
                 os.close(descriptor)
-    return [problem for problem in problems if problem]
-
-
-def _locked(path: Path) -> int:
-    """A descriptor with the flock of a folder, -1 where somebody else has that, or the folder is gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-    return owned(descriptor)
+    return found
 
 
 def _owner(path: Path) -> int:

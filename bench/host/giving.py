@@ -19,6 +19,7 @@ from bench.wire.job import PLUG_BLOCK_BYTES, Job
 # answer of QEMU, and never by more than POLL_S. virtio-mem may be done within milliseconds.
 POLL_S, POLL_LEAST_S, POLL_SHARE = 0.02, 0.001, 0.05
 PAGE_BYTES = 4096
+_PLUG = {"path": f"/machine/peripheral/{PLUG_ID}"}
 
 
 class Monitor(Protocol):
@@ -35,22 +36,28 @@ async def balloon(job: Job, monitor: Monitor, without_bytes: int, deadline_s: fl
     QEMU discards what the balloon takes in pages of 4 KiB, 262144 a GiB. A trace line for each made the balloon half as
     slow again (0.9 s for 512 MiB under TCG without, 1.3 s with), so there is none meanwhile.
     """
-    whole = job.guest.memory_bytes
-    asked = without_bytes // PAGE_BYTES * PAGE_BYTES
-
-    async def held() -> int:
-        return whole - int((await monitor.call("query-balloon"))["actual"])
-
-    await _trace(monitor, False)
+    await trace(monitor, False)
     try:
-        request = monitor.call("balloon", value=whole - asked)
-        found = await _reach(request, held, asked, deadline_s)
+        return await ballooned(job, monitor, without_bytes, deadline_s)
     finally:
-        await _trace(monitor, True)
+        await trace(monitor, True)
+
+
+async def ballooned(job: Job, monitor: Monitor, without_bytes: int, deadline_s: float) -> dict[str, Any]:
+    """As `balloon`, of which somebody else has switched the trace off."""
+    asked = without_bytes // PAGE_BYTES * PAGE_BYTES
+    request = monitor.call("balloon", value=job.guest.memory_bytes - asked)
+    found = await _reach(request, lambda: in_balloon(job, monitor), asked, deadline_s)
     return {"wanted_bytes": without_bytes, **found, "traced": False}
 
 
-async def _trace(monitor: Monitor, enable: bool) -> None:
+async def in_balloon(job: Job, monitor: Monitor) -> int:
+    """Bytes of the guest's memory that its balloon holds."""
+    return job.guest.memory_bytes - int((await monitor.call("query-balloon"))["actual"])
+
+
+async def trace(monitor: Monitor, enable: bool) -> None:
+    """Whether QEMU tells of every discard from here on."""
     await monitor.call("trace-event-set-state", name=DISCARD_EVENT, enable=enable)
 
 
@@ -62,13 +69,13 @@ async def virtio_mem(job: Job, monitor: Monitor, without_bytes: int, deadline_s:
     """
     pluggable = job.ram_parts[-1]
     asked = min(without_bytes, pluggable) // PLUG_BLOCK_BYTES * PLUG_BLOCK_BYTES
-    device = {"path": f"/machine/peripheral/{PLUG_ID}"}
+    request = monitor.call("qom-set", property="requested-size", value=pluggable - asked, **_PLUG)
+    return {"wanted_bytes": without_bytes, **await _reach(request, lambda: unplugged(job, monitor), asked, deadline_s)}
 
-    async def unplugged() -> int:
-        return pluggable - int(await monitor.call("qom-get", property="size", **device))
 
-    request = monitor.call("qom-set", property="requested-size", value=pluggable - asked, **device)
-    return {"wanted_bytes": without_bytes, **await _reach(request, unplugged, asked, deadline_s)}
+async def unplugged(job: Job, monitor: Monitor) -> int:
+    """Bytes of the guest's pluggable memory that are not plugged."""
+    return job.ram_parts[-1] - int(await monitor.call("qom-get", property="size", **_PLUG))
 
 
 async def _reach(

@@ -11,7 +11,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ SECOND_OPINION_DEADLINE_S = 20.0
 Emit = Callable[[Record], None]
 
 
-async def keep(hold: Hold, emit: Emit, heartbeat_s: float = 0.0, root: Path = Path("/")) -> None:
-    """Emits Waiting (once a holder), Held, and Released after the controller is gone.
+async def keep(
+    hold: Hold, emit: Emit, heartbeat_s: float = 0.0, root: Path = Path("/"), removed: Sequence[str] = ()
+) -> None:
+    """Emits Waiting (once a holder), Held, and Released after the controller is gone. removed: as of Held.
 
     Raises LabError when the host is held by somebody else and the Hold does not wait, InputError for a setting that is
     none. A controller that went away while this waited gets nothing, and nothing was done.
@@ -46,7 +49,8 @@ async def keep(hold: Hold, emit: Emit, heartbeat_s: float = 0.0, root: Path = Pa
             return
         try:
             with swap_file(cache_folder(), hold.swap_file_bytes) as swap:
-                settings = await _serve(hold, emit, gone, taken, swap, root)
+                found = Held(taken.taken_over, swap=swap, removed=tuple(removed))
+                settings = await _serve(hold, emit, gone, found, root)
         finally:
             taken.release()
         left = {"problem": swap["problem"]} if "path" in swap and "problem" in swap else {}
@@ -70,10 +74,8 @@ async def _taken(hold: Hold, emit: Emit, gone: asyncio.Event, path: Path) -> Loc
     return None
 
 
-async def _serve(
-    hold: Hold, emit: Emit, gone: asyncio.Event, taken: Lock, swap: dict[str, Any], root: Path
-) -> list[Setting]:
-    """The settings after they were restored. Whatever happens, they are."""
+async def _serve(hold: Hold, emit: Emit, gone: asyncio.Event, found: Held, root: Path) -> list[Setting]:
+    """The settings after they were restored. Whatever happens, they are. found: what is told without the settings."""
     names = tune.ordered([name for name in hold.tune if name != tune.HELD_ELSEWHERE])
     write = writer(hold.become)
     journal = _journal()
@@ -82,7 +84,7 @@ async def _serve(
         recovered = tune.recover(journal, write, root)
     try:
         settings = tune.apply(names, journal, by, write, root) if names else []
-        emit(Held(taken.taken_over, tuple(recovered), tuple(settings), dict(swap)))
+        emit(replace(found, recovered=tuple(recovered), settings=tuple(settings), swap=dict(found.swap)))
         await gone.wait()
     finally:
         with _writing(journal):

@@ -49,6 +49,8 @@ _COUNTS = {
     "remaining": "remaining_bytes",
     "page-size": "page_bytes",
 }
+# What comparing both memories says, besides of how long it took.
+_COMPARED = ("pages", "different_pages", "zero_different_pages", "emptied_pages", "compare_ns")
 _UNDER_WAY = ("setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling", "none")
 
 T = TypeVar("T")
@@ -121,7 +123,8 @@ class Second:
 
         -> what `statistics` says, converged (False: cancelled at the deadline, the guest runs on where it was),
         source_bytes, destination_bytes (residency of the guest's RAM in each QEMU; the first before the migration),
-        source_after_bytes, pages, different_pages, zero_different_pages (as `compare`; None where it cannot be read),
+        source_after_bytes, pages, different_pages, zero_different_pages and emptied_pages (as `compare`; None where
+        it cannot be read),
         compare_ns, hint_cpu_ns (of the thread that takes hints and does nothing else; None without one).
         Raises MigrationError, qemu.qmp.QMPError, OSError.
         """
@@ -268,7 +271,7 @@ class Second:
             "destination_bytes": self._resident(self._qemu.pid),
         }
         if self._job.arm.backing == "anonymous":
-            return {**held, "pages": None, "different_pages": None, "zero_different_pages": None, "compare_ns": None}
+            return {**held, **dict.fromkeys(_COMPARED)}
         start = time.monotonic()
         seen = await asyncio.to_thread(compare, self._pid, self._qemu.pid, self._job.ram_parts, self._root)
         return {
@@ -276,6 +279,7 @@ class Second:
             "pages": seen["pages"],
             "different_pages": seen["different_pages"],
             "zero_different_pages": seen["zero_pages"],
+            "emptied_pages": seen["emptied_pages"],
             "compare_ns": int((time.monotonic() - start) * 1e9),
         }
 

@@ -17,25 +17,16 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Optional
 
+from bench.host.owning import die_with
 from bench.host.trace import is_trace, parse_line
 from bench.wire.record import Row, of_guest
 
-_PR_SET_PDEATHSIG, _PR_SET_THP_DISABLE = 1, 41
+_PR_SET_THP_DISABLE = 41
 _LIBC = ctypes.CDLL(None, use_errno=True)
 KILL_AFTER_S = 3.0
 LINE_LIMIT_BYTES = 1 << 20
 # Of a line that is kept: the log is one record, and so are its last lines as evidence.
 KEPT_LINE_CHARS = 2000
-
-
-def die_with(parent: int) -> None:
-    """For preexec_fn: SIGKILL to this child when the parent's thread ends, and at once where it ended before.
-
-    parent: the parent's pid, asked before the fork.
-    """
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def in_child(parent: int, cpus: Collection[int], no_thp: bool, join: Optional[Callable[[], None]]) -> None:

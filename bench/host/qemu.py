@@ -12,7 +12,7 @@ from bench.host.disk import Disk
 from bench.wire.job import Job
 from bench.wire.record import of_guest
 
-AGENT_PORT = "bench.agent"
+AGENT_PORT, NOTIFY_PORT = "bench.agent", "bench.notify"
 BALLOON_ID = "balloon"
 HINT_ID = "hint"
 RAM_ID = "ram"
@@ -29,8 +29,8 @@ TCG_BUFFER_MIB = 256
 
 
 def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None, guest: int = 0) -> list[str]:
-    """argv of one guest. folder: a private directory (mode 0700) for the sockets `qmp`, `agent` and the file `console`.
-    disk: the scratch disk of a job that has one. guest: its number, where the job has several.
+    """argv of one guest. folder: a private directory (mode 0700) for the sockets `qmp`, `agent` and `notify`, and the
+    file `console`. disk: the scratch disk of a job that has one. guest: its number, where the job has several.
 
     Raises ValueError for a backing that is not in bench.wire.job.BACKINGS.
     """
@@ -42,6 +42,7 @@ def qemu_argv(job: Job, folder: str, initrd: str, disk: Optional[Disk] = None, g
         # A panicking guest reboots (panic=-1), and a reboot ends QEMU: a dead guest is a dead process.
         "-no-reboot",
         *_channels(folder),
+        *_notify(job, folder),
         *_balloon(job),
         *_pluggable(job, folder),
         *(_disk(disk) if disk else []),
@@ -69,7 +70,7 @@ def migration_uri(folder: str) -> str:
 
 def kernel_command_line(job: Job) -> str:
     """The guest kernel's arguments: the suite's own, then the arm's."""
-    movable = (MOVABLE,) if job.arm.give == "virtio-mem" else ()
+    movable = (MOVABLE,) if job.arm.pluggable else ()
     return " ".join((f"console={_console(job.paths.qemu)}", *BASE_KERNEL_ARGS, *movable, *job.arm.kernel_args))
 
 
@@ -131,11 +132,21 @@ def _channels(folder: str) -> list[str]:
     ]
 
 
+def _notify(job: Job, folder: str) -> list[str]:
+    if job.arm.host_policy is None or job.arm.host_policy.kind != "notify":
+        return []
+    return [
+        *("-chardev", f"socket,id=notify,path={_escape(folder)}/notify,server=on,wait=off"),
+        *("-device", f"virtserialport,chardev=notify,name={NOTIFY_PORT}"),
+    ]
+
+
 def _balloon(job: Job) -> list[str]:
     if not (job.arm.balloon or job.arm.reporting or job.arm.hinting):
         return []
     reporting = "on" if job.arm.reporting else "off"
-    device = f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}"
+    on_oom = ",deflate-on-oom=on" if job.arm.deflate_on_oom else ""
+    device = f"virtio-balloon-pci,id={BALLOON_ID},free-page-reporting={reporting}{on_oom}"
     if not job.arm.hinting:
         return ["-device", device]
     # The device takes no hints without a thread of its own for them (QEMU 7.2 hw/virtio/virtio-balloon.c, realize).
@@ -143,7 +154,7 @@ def _balloon(job: Job) -> list[str]:
 
 
 def _pluggable(job: Job, folder: str) -> list[str]:
-    if job.arm.give != "virtio-mem":
+    if not job.arm.pluggable:
         return []
     device = f"virtio-mem-pci,id={PLUG_ID},memdev={PLUG_RAM_ID},requested-size=0,block-size=2M"
     return ["-object", _memory(job, folder, PLUG_RAM_ID, job.ram_parts[-1]), "-device", device]

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,8 @@ from bench.host.disk import DiskError, scratch_disk
 from bench.host.guest import GuestError, GuestUnsupported
 from bench.host.initrd import build_initrd
 from bench.host.placement import PlacementError, impossible, seat
-from bench.host.private import FALLBACK_BASE, private_folder, prune
+from bench.host.policy.loop import PolicyError
+from bench.host.private import private_folder
 from bench.host.quiet import wait_quiet
 from bench.wire.job import Job
 from bench.wire.record import End, LogPart, Placed, Record, Samples, of_guest
@@ -42,7 +42,7 @@ Emit = Callable[[Record], None]
 
 # What may end a boot, and what that says of it.
 _STATUS_OF: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((PlacementError, CgroupError), "invalid"),
+    ((PlacementError, CgroupError, PolicyError), "invalid"),
     ((GuestUnsupported,), "skipped"),
     ((GuestError, SamplerError, QemuError, TimeoutError, asyncio.TimeoutError, QMPError, OSError), "failed"),
 )
@@ -50,8 +50,6 @@ _STATUS_OF: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 
 async def run_job(job: Job, emit: Emit, cache: Path, gone: asyncio.Event) -> bool:
     """Boots, runs and ends the guests of a job; True when every phase was run. gone: nobody listens any more."""
-    for base in {Path(tempfile.gettempdir()), FALLBACK_BASE}:
-        prune(base)
     _note_use(job, cache)
     try:
         job = replace(job, paths=named.resolved_paths(job.paths, cache, job.host))

@@ -21,9 +21,16 @@ def compare(first: int, second: int, sizes: Sequence[int], root: Path = Path("/"
     """The RAM of two QEMUs, by their process ids, whose memory is in files (memfd, hugetlb, file).
 
     sizes: bytes of each piece of it. -> pages, different_pages, zero_pages (of the different ones, those that are zero
-    in the second), first_different (its offset in its piece; None for none). Raises OSError.
+    in the second), emptied_pages (those that are zero in the first), first_different (its offset in its piece; None for
+    none). Raises OSError.
     """
-    found: dict[str, Any] = {"pages": 0, "different_pages": 0, "zero_pages": 0, "first_different": None}
+    found: dict[str, Any] = {
+        "pages": 0,
+        "different_pages": 0,
+        "zero_pages": 0,
+        "emptied_pages": 0,
+        "first_different": None,
+    }
     pairs = zip(*(find_memfds(root / f"proc/{pid}/fd", sizes) for pid in (first, second)))
     for (one, other), size in zip(pairs, sizes):
         descriptors = [os.open(file, os.O_RDONLY | os.O_CLOEXEC) for file in (one, other)]
@@ -43,10 +50,11 @@ def _compare_files(descriptors: Sequence[int], size: int, found: dict[str, Any])
         if one == other:
             continue
         for page in range(0, length, PAGE_BYTES):
-            there = other[page : page + PAGE_BYTES]
-            if one[page : page + PAGE_BYTES] != there:
+            here, there = (side[page : page + PAGE_BYTES] for side in (one, other))
+            if here != there:
                 found["different_pages"] += 1
                 found["zero_pages"] += not there.strip(b"\0")
+                found["emptied_pages"] += not here.strip(b"\0")
                 if found["first_different"] is None:
                     found["first_different"] = offset + page
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.host.owning import owned
+from bench.host.owning import die_with, owned
 from bench.host.swaps import active
 from bench.wire.units import GIB, MIB, show_bytes
 
@@ -48,7 +49,7 @@ class SwapFile:
             return ""
         descriptor, self._descriptor = self._descriptor, -1
         try:
-            return _removed(self.path)
+            return _removed(self.path, descriptor)
         finally:
             os.close(descriptor)
 
@@ -66,8 +67,8 @@ def make(folder: Path, size_bytes: int) -> SwapFile:
     file = SwapFile(path, size_bytes, descriptor)
     try:
         os.posix_fallocate(descriptor, 0, size_bytes)
-        _run("mkswap", "-L", LABEL, str(path))
-        _run("swapon", "-p", str(_PRIORITY), str(path))
+        _run(descriptor, "mkswap", "-L", LABEL, str(path))
+        _run(descriptor, "swapon", "-p", str(_PRIORITY), str(path))
     except BaseException as error:
         file.remove()
         if isinstance(error, (OSError, subprocess.SubprocessError)):
@@ -126,19 +127,24 @@ def swap_file(folder: Path, size_bytes: int) -> Iterator[dict[str, Any]]:
             told["problem"] = problem
 
 
-def prune(folder: Path, root: Path = Path("/")) -> list[str]:
-    """Removes swap files of owners that died, in use or not; a line for each that is still there."""
+def there(folders: Iterable[Path], root: Path = Path("/")) -> set[Path]:
+    """The swap files of all host sides: those in use, wherever they lie, and those in `folders`."""
     in_use = [Path(item.name) for item in active(root)]
-    mine = [path for path in in_use if path.name.startswith(PREFIX) and path.name.endswith(SUFFIX)]
-    problems = []
-    for path in {*mine, *folder.glob(f"{PREFIX}*{SUFFIX}")}:
+    mine = {path for path in in_use if path.name.startswith(PREFIX) and path.name.endswith(SUFFIX)}
+    return mine.union(*(folder.glob(f"{PREFIX}*{SUFFIX}") for folder in folders))
+
+
+def prune(folders: Iterable[Path], root: Path = Path("/")) -> list[tuple[Path, str]]:
+    """Removes swap files of owners that died, in use or not: each with "", or why it is still there."""
+    found = []
+    for path in there(folders, root):
         descriptor = _orphan(path)
         if descriptor >= 0:
             try:
-                problems.append(_removed(path))
+                found.append((path, _removed(path, descriptor)))
             finally:
                 os.close(descriptor)
-    return [problem for problem in problems if problem]
+    return found
 
 
 def _orphan(path: Path) -> int:
@@ -154,18 +160,21 @@ def _orphan(path: Path) -> int:
     return -1
 
 
-def _removed(path: Path) -> str:
+def _removed(path: Path, descriptor: int) -> str:
     try:
         if any(item.name == str(path) for item in active()):
-            _run("swapoff", str(path))
+            _run(descriptor, "swapoff", str(path))
         path.unlink(missing_ok=True)
     except (OSError, subprocess.SubprocessError) as error:
         return f"the swap file {path} is left: {_reason(error)}; run: sudo swapoff {path} && sudo rm {path}"
     return ""
 
 
-def _run(program: str, *args: str) -> None:
-    """Raises OSError, subprocess.SubprocessError."""
+def _run(descriptor: int, program: str, *args: str) -> None:
+    """Raises OSError, subprocess.SubprocessError. descriptor: has the file's lock.
+
+    The program dies with this process, and has the lock until it did: nobody takes the file away meanwhile.
+    """
     path = shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", ""), *_FOLDERS)))
     argv: Sequence[str] = (path or program, *args)
     subprocess.run(
@@ -176,6 +185,8 @@ def _run(program: str, *args: str) -> None:
         errors="replace",
         timeout=_DEADLINE_S,
         check=True,
+        pass_fds=(descriptor,),
+        preexec_fn=functools.partial(die_with, os.getpid()),
         env={**os.environ, "LC_ALL": "C"},
     )
 

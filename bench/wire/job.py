@@ -10,6 +10,8 @@ from bench.wire.codec import content_hash
 BACKINGS = ("memfd", "anonymous", "hugetlb", "file")
 # Loops of the guest's agent that make the guest shrink by itself (workloads/policy.py), with their parameters.
 POLICIES = ("drop-caches", "reclaim", "mglru", "damon", "compact")
+# Loops of the host side: they resize the guest, or tell it that the host needs memory (bench.host.policy).
+HOST_POLICIES = ("balloon", "virtio-mem", "notify")
 # What the host can do to have memory back from the guest, by hand: bench.host.giving.
 GIVES = ("balloon", "virtio-mem")
 # What virtio-mem plugs and unplugs in one piece in any Linux on x86 (drivers/virtio/virtio_mem.c, sb_size).
@@ -21,7 +23,7 @@ MEMORY_BLOCK_BYTES, LARGE_GUEST_BYTES, LARGE_BLOCK_BYTES = 128 << 20, 64 << 30, 
 
 @dataclass(frozen=True)
 class Policy:
-    """A control loop beside the guest's load: its kind (POLICIES) and parameters in base units."""
+    """A control loop beside the guest's load: its kind (POLICIES, HOST_POLICIES) and parameters in base units."""
 
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
@@ -41,10 +43,12 @@ class Arm:
     driver registered (None: as the kernel chose). reporting_params: other parameters of the module page_reporting, for
     kernels that have them, written at the same time. kernel, modules, qemu: paths on the host, "" for the host's own;
     kernel and qemu may be names (bench.wire.named).
-    policy: a loop in the guest that makes it shrink, None for none. host_thp: transparent huge pages of the host for
-    this QEMU: "" as the host has them, "never" (switched off for the process), "always" or "madvise" (the host's own
-    setting must be that). expect: "" by the mechanism, "nothing" for a control in which reports must have no effect.
+    policy: a loop in the guest or on the host that makes the guest shrink, None for none. host_thp: transparent huge
+    pages of the host for this QEMU: "" as the host has them, "never" (switched off for the process), "always" or
+    "madvise" (the host's own setting must be that). expect: "" by the mechanism, "nothing" for a control in which
+    reports must have no effect.
     give: how the host asks for what the guest freed, and gives it back before it is wanted again (GIVES, "" for not).
+    deflate_on_oom: the balloon gives memory back by itself before the guest's kernel kills somebody.
     """
 
     name: str
@@ -63,6 +67,17 @@ class Arm:
     expect: str = ""
     give: str = ""
     hinting: bool = False
+    deflate_on_oom: bool = False
+
+    @property
+    def host_policy(self) -> Optional[Policy]:
+        """The loop of the host side, None where there is none."""
+        return self.policy if self.policy and self.policy.kind in HOST_POLICIES else None
+
+    @property
+    def pluggable(self) -> bool:
+        """Whether a part of the guest's memory is a virtio-mem device."""
+        return "virtio-mem" in (self.give, self.host_policy.kind if self.host_policy else "")
 
     @property
     def must_discard(self) -> bool:
@@ -220,7 +235,7 @@ class Job:
         the guest is as large as in other arms, and can be made smaller by that.
         """
         whole = self.guest.memory_bytes
-        if self.arm.give != "virtio-mem":
+        if not self.arm.pluggable:
             return (whole,)
         block = LARGE_BLOCK_BYTES if whole >= LARGE_GUEST_BYTES else MEMORY_BLOCK_BYTES
         plugged = whole // 2 // block * block

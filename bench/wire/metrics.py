@@ -16,10 +16,12 @@ from bench.wire import (
     metrics_cost,
     metrics_crowd,
     metrics_cycle,
+    metrics_days,
     metrics_footprint,
     metrics_give,
     metrics_jitter,
     metrics_migration,
+    metrics_policy,
     metrics_price,
     metrics_resize,
 )
@@ -33,12 +35,14 @@ _TABLES = (
     metrics_cost.TABLE,
     metrics_application.TABLE,
     metrics_give.TABLE,
+    metrics_policy.TABLE,
     metrics_cache.TABLE,
     metrics_arrival.TABLE,
     metrics_jitter.TABLE,
     metrics_crowd.TABLE,
     metrics_migration.TABLE,
     metrics_footprint.TABLE,
+    metrics_days.TABLE,
     metrics_resize.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}

@@ -252,15 +252,4 @@ TABLE = (
         "ratio",
         "discarded_bytes divided by discards",
     ),
-    Metric(
-        "policy_cpu_s",
-        "CPU time of the guest's own loop",
-        "second",
-        "lower",
-        "difference",
-        "CPU seconds of the loop in the guest (drop-caches, reclaim, mglru, damon, compact) while it ran",
-        time_like=True,
-        resolution=0.001,
-        workloads=(),
-    ),
 )

@@ -135,8 +135,18 @@ TABLE = (
         "count",
         "none",
         "difference",
-        "pages that are not the same in both QEMUs while both stand still; with hinting free ones that it left out are "
-        "among them, without it there are none",
+        "pages that are not the same in both QEMUs while both stand still; free ones that were hinted, or reported "
+        "while the guest moved, may be among them; nothing else",
+        resolution=1,
+        workloads=_MIGRATION,
+    ),
+    Metric(
+        "migration_emptied_pages",
+        "Of these, given back while it moved",
+        "count",
+        "none",
+        "difference",
+        "of these, pages that are zero where the guest came from: reported, and discarded there, after they were sent",
         resolution=1,
         workloads=_MIGRATION,
     ),

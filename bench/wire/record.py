@@ -163,13 +163,15 @@ class Held:
 
     taken_over: the holder whose process was found dead, {} for none. recovered: settings of an earlier run that were
     still changed and are restored now. settings: those of this run, applied. swap: path and bytes of the file that was
-    made for the run, or problem, where it could not be; {} where none was asked for.
+    made for the run, or problem, where it could not be; {} where none was asked for. removed: a line for each memory
+    cgroup, swap file and folder that host sides which were killed had left, and that is gone now.
     """
 
     taken_over: dict[str, Any] = field(default_factory=dict)
     recovered: tuple[Setting, ...] = ()
     settings: tuple[Setting, ...] = ()
     swap: dict[str, Any] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from benchlab import bench, boots, finished, host_sides, parent_of, qemus
 from waiting import wait_for
 
 pytestmark = pytest.mark.guest
@@ -30,51 +30,6 @@ metrics:
   residual_bytes: {margin: 5%}
 """
 NO_ORPHAN_S = 5.0
-
-
-def bench(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *args],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
-
-
-def cmdlines() -> dict[int, list[str]]:
-    found = {}
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
-            except OSError:
-                continue  # it ended meanwhile
-    return found
-
-
-def qemus() -> list[int]:
-    return [pid for pid, argv in cmdlines().items() if "qemu-system" in argv[0]]
-
-
-def host_sides() -> list[int]:
-    return [pid for pid, argv in cmdlines().items() if any("fpr-host-" in word for word in argv)]
-
-
-def parent_of(pid: int) -> int:
-    """The host side that runs this QEMU; another one holds the host."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
-
-
-def boots(run: Path) -> list[dict[str, Any]]:
-    path = run / "boots.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.fixture(scope="module")

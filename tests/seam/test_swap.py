@@ -149,6 +149,6 @@ def test_pages_that_were_pushed_out_are_read_back_and_without_a_group_the_phase_
 
 def test_only_what_nobody_owns_is_pruned_while_it_is_in_use(tmp_path: Path) -> None:
     with swap_file(tmp_path, SIZE) as told:
-        assert prune(tmp_path) == []
+        assert prune([tmp_path]) == []
         assert mine(tmp_path) == [told["path"]]
     assert mine(tmp_path) == []

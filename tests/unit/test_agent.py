@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from workloads import guestos, jsonlines
-from workloads.agent import Channel, answer, message, serve
+from workloads.agent import answer, message, serve
+from workloads.channel import Channel
 from workloads.ops import Operations
 
 MIB = 1 << 20

@@ -8,7 +8,7 @@ from analysis_boots import CALM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.series import NO_CURVE, Curve, band, curves, frame, shifted
+from bench.analysis.series import NO_CURVE, Curve, curves, frame, shifted
 
 
 def curve(*points: tuple[float, float]) -> Curve:
@@ -63,15 +63,6 @@ def test_a_grid_gets_steps_and_nothing_outside_of_what_was_seen() -> None:
     values = curve((1, 10), (2, 20)).on(np.array([0.5, 1.0, 1.9, 2.0, 2.5]))
     np.testing.assert_array_equal(values, [np.nan, 10, 10, 20, np.nan])
     assert np.isnan(NO_CURVE.on(np.array([1.0]))).all()
-
-
-def test_the_band_has_the_median_and_the_extremes_of_the_boots_that_are_there() -> None:
-    boots = [curve((0, 1), (2, 1)), curve((0, 5), (2, 5)), curve((0, 3), (1, 3))]
-    table = band(boots, np.array([0.5, 1.5, 9.0]))
-    np.testing.assert_array_equal(
-        table.to_numpy(), [[0.5, 1, 3, 5, 3], [1.5, 1, 3, 5, 2], [9, np.nan, np.nan, np.nan, 0]]
-    )
-    assert band([], np.array([0.0]))["n"].tolist() == [0]
 
 
 def test_a_shifted_curve_has_its_origin_at_zero() -> None:

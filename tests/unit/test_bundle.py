@@ -70,7 +70,7 @@ def test_it_holds_the_host_side_and_the_wire_and_nothing_of_the_controller() -> 
     names = set(members())
     assert {"__main__.py", "bench/host/runner.py", "bench/wire/record.py", "bench/errors.py"} <= names
     folders = {name.rsplit("/", 1)[0] for name in names if "/" in name}
-    assert folders == {"bench", "bench/host", "bench/wire", "qemu", "qemu/qmp"}
+    assert folders == {"bench", "bench/host", "bench/host/policy", "bench/wire", "qemu", "qemu/qmp"}
     assert {name for name in names if name.startswith("bench/") and name.count("/") == 1} == {
         "bench/__init__.py",
         "bench/errors.py",

@@ -16,7 +16,7 @@ from fake_lab import Answer, FakeLab
 
 from bench.cli import main
 from bench.commands.hosts import Which, doctor, prepare, tune
-from bench.commands.labs import say
+from bench.commands.saying import say
 from bench.errors import BenchError, InputError, Interrupted, LabError, MissingError
 from bench.wire.codec import to_json
 from bench.wire.finding import Finding

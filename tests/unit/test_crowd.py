@@ -26,10 +26,15 @@ def names(steps: list[PhaseDict], guest: int) -> list[str]:
     return [step["name"] for step in steps if step["guest"] == guest]
 
 
-@pytest.mark.parametrize("start", ["sequence", "staggered", "together"])
-@pytest.mark.parametrize("name", ["crowd", "density"])
-def test_nobody_waits_for_a_phase_that_is_written_behind(name: str, start: str) -> None:
-    steps = phases(name, guests=4, **({"start": start} if name == "crowd" else {}))
+STARTS = {"crowd": ["sequence", "staggered", "together"], "days": ["apart", "together"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("density", {}), *((name, {"start": start}) for name, starts in STARTS.items() for start in starts)],
+)
+def test_nobody_waits_for_a_phase_that_is_written_behind(name: str, changes: dict[str, str]) -> None:
+    steps = phases(name, guests=4, **changes)
     # "over" is the end: there all wait for all.
     done: set[tuple[int, str]] = set()
     for step in steps:
@@ -44,6 +49,20 @@ def test_one_after_another_waits_for_the_one_before_to_settle_and_all_at_once_fo
         steps = [step for step in phases("crowd", start=start) if step["name"] == "start"]
         assert bool(steps) == waits
         assert all(step["args"]["phases"] == [[step["guest"] - 1, "settle"]] for step in steps)
+
+
+def test_peaks_are_apart_when_each_guest_begins_once_the_work_of_the_one_before_has_ended() -> None:
+    for start, waits in (("apart", [[0, "work-end"], [1, "work-end"]]), ("together", [])):
+        steps = [step for step in phases("days", start=start) if step["name"] == "start"]
+        assert [step["args"]["phases"][0] for step in steps] == waits
+
+
+def test_all_guests_have_their_day_before_the_first_one_ends() -> None:
+    for number in range(3):
+        own = phases("days")
+        over = [step for step in own if step["guest"] == number and step["name"] == "over"]
+        assert [step["args"]["phases"] for step in over] == [[[other, "dropped"] for other in range(3)]]
+        assert names(own, number)[-1] == "over"
 
 
 def test_staggered_guests_begin_each_a_fixed_time_later() -> None:

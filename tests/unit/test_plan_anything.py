@@ -20,7 +20,11 @@ from bench.errors import InputError
 PLAN: dict[str, Any] = {
     "name": "mine",
     "reference": "none",
-    "arms": ["none", {"name": "odd", "like": "reporting", "kernel_args": ["a"], "reporting_order": 0}],
+    "arms": [
+        "none",
+        {"name": "odd", "like": "reporting", "kernel_args": ["a"], "reporting_order": 0},
+        {"name": "again", "same_as": "odd"},
+    ],
     "workloads": ["cycle", {"workload": "cycle", "name": "b", "touch": "10%", "sentinel": "64M", "thp": "never"}],
     "blocks": 3,
     "guest": {"memory": "1G", "vcpus": 1, "machine": "q35"},
@@ -29,6 +33,7 @@ PLAN: dict[str, Any] = {
     "tune": ["governor", "smt"],
     "quiet": {"busy": "5%", "load": 0.5, "pressure": None, "swap": 0, "deadline_s": 5},
     "swap": {"file": "1G"},
+    "change": {"base": {"kernel": "/k", "modules": "/m"}, "head": {"qemu": "/q", "kernel_args": ["a"]}},
     "variants": {
         "lab": {
             "blocks": 5,

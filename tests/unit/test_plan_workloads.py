@@ -68,6 +68,7 @@ MEASURED = {
     "arrival": "arrive",
     "crowd": "free",
     "cycle": "free",
+    "days": "idle",
     "density": "free",
     "faults": "faults",
     "footprint": "idle",

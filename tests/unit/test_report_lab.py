@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_reader import Reader, rendered
+from page_reader import Reader, check_sound, rendered
 from synthetic_run import LAB, REFUSED, Boot, edit_json, setting, write_event, write_run
 
 from reports.combined import Forest, Line, combined
@@ -77,7 +76,7 @@ def test_the_binaries_that_ran_are_shown_with_their_digests_arm_by_arm(bare: Pat
 
 
 def test_all_hosts_come_first_and_then_each_of_them(page: Reader) -> None:
-    places = [page.text.index(words) for words in ("All hosts combined", "Metrics of each host", "Figures Workload")]
+    places = [page.text.index(words) for words in ("Effects at a glance", "Without lab-3", "Metric by metric Workload")]
     assert places == sorted(places)
     assert "workload cycle, 2 of 3 hosts: lab-1, lab-2" in page.text
     assert "Without lab-3 : 1 of at least 3 complete blocks." in page.text
@@ -112,7 +111,7 @@ def test_hosts_that_differ_say_so_instead_of_an_effect(bare: Path) -> None:
     found = rendered(bare)
     assert "hosts differ – 2 6 ? undecided" in found.text
     assert "the hosts differ: ×0.2 on lab-1 and ×0.5 on lab-2" in found.text
-    assert "all hosts ×" not in str([attrs["aria-label"] for attrs in found.all("svg")])
+    assert "all hosts ×" not in found.text
 
 
 def test_the_forest_shows_the_plans_first_metric_on_each_host_and_on_all(three: Path, page: Reader) -> None:
@@ -120,9 +119,8 @@ def test_the_forest_shows_the_plans_first_metric_on_each_host_and_on_all(three: 
     assert shown is not None
     assert shown.metric == "residual_bytes"
     assert [line.host for line in shown.lines] == ["lab-1", "lab-2", ""]
-    labels = [str(attrs["aria-label"]) for attrs in page.all("svg")]
     said = "; ".join(f"{line.host or 'all hosts'} {line.text}" for line in shown.lines)
-    assert sum(label.endswith(f"host by host. {said}") for label in labels) == 2, "wide and narrow"
+    assert f"{said}." in page.texts
 
 
 @pytest.mark.parametrize(
@@ -219,11 +217,13 @@ def test_a_hold_that_was_cut_off_is_judged_by_what_the_next_one_found(bare: Path
 def test_stale_locks_recovered_settings_and_waits_are_told(bare: Path) -> None:
     who = {"owner": "ann@desk", "run": "r1", "since": "2026-02-03T09:00:00+00:00", "pid": 4}
     write_event(bare, "lab-1", "waiting", holder=who)
-    write_event(bare, "lab-1", "held", taken_over=who, recovered=[setting("restored")], settings=[])
+    facts = {"taken_over": who, "recovered": [setting("restored")], "settings": [], "removed": ["removed the cgroup x"]}
+    write_event(bare, "lab-1", "held", **facts)
     found = host(bare)
     assert found.lines[0].endswith("waited for the host, held by ann@desk, run r1, since 2026-02-03 09:00 UTC.")
     assert found.holds[0].notes == (
         "Took over a stale lock: ann@desk, run r1, since 2026-02-03 09:00 UTC, whose process was gone.",
+        "Put away first: removed the cgroup x.",
         "An earlier run had left settings changed: governor powersave (restored).",
     )
 
@@ -309,16 +309,9 @@ def test_an_older_run_has_neither_a_lab_nor_a_combination(tmp_path: Path) -> Non
     found = rendered(copy)
     assert lab(read_run(copy)) is None
     assert combined(read_run(copy)) == []
-    assert not {"All hosts combined", "Lab", "Metrics of each host"} & set(found.texts)
+    assert not {"All hosts combined", "Lab"} & set(found.texts)
     assert read_run(copy).host_names == ["local"]
 
 
 def test_the_page_of_a_lab_is_as_sound_as_any_other(page: Reader) -> None:
-    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    links = [str(attrs.get("href")) for attrs in page.all("a") if str(attrs.get("href")).startswith("#")]
-    assert {link[1:] for link in links} <= set(ids)
-    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
-    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
-    assert all(attrs.get("scope") for attrs in page.all("th"))
-    assert not {tag for tag, _ in page.elements} & {"script", "link", "img"}
+    check_sound(page)

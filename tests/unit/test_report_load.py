@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from synthetic_run import Shape, write_run
 
-from reports.load import LONGEST_NAME, clean, read_run, residency
+from bench.analysis.series import Curve
+from reports.data import RESIDENT
+from reports.load import LONGEST_NAME, Json, Run, clean, read_run, series
+
+
+def residency(run: Run, boot: Json) -> tuple[Curve, str]:
+    lines, problem = series(run, boot, (RESIDENT,))
+    return lines[RESIDENT], problem
 
 
 @pytest.mark.parametrize(
@@ -21,6 +28,7 @@ from reports.load import LONGEST_NAME, clean, read_run, residency
         ("\x00\x1b[31m", "\\u0000\\u001b[31m"),
         ("\u202eevil\u2066", "\\u202eevil\\u2066"),
         ("\ud800", "\\ud800"),
+        ("one\u2028line", "one\\u2028line"),
     ],
 )
 def test_what_could_hide_or_break_text_becomes_visible(text: str, shown: str) -> None:
@@ -70,3 +78,24 @@ def test_the_last_usable_attempt_of_a_block_counts(tmp_path: Path) -> None:
     run = read_run(folder)
     boots = run.good("local", "cycle", run.boots[0]["arm"])
     assert sorted(boot["attempt"] for boot in boots) == [1, 2]
+
+
+def written(path: Path, rows: str) -> Run:
+    """A run with one boot whose series has these rows."""
+    run = read_run(write_run(path, Shape(blocks=1)))
+    (run.folder / run.boots[0]["series"]).write_bytes(gzip.compress(f"t_s,source,name,value\n{rows}".encode()))
+    return run
+
+
+def test_several_guests_are_added_up_and_their_events_put_in_order(tmp_path: Path) -> None:
+    rows = "1,ram,resident_bytes,100\n2,ram,1.resident_bytes,10\n3,ram,resident_bytes,90\n3,ram,1.resident_bytes,20\n"
+    run = written(tmp_path / "run", rows + "5,discard,1.bytes,7\n4,discard,bytes,8\n4,ram,other_resident_bytes,5\n")
+    lines, _ = series(run, run.boots[0], ("ram.resident_bytes", "discard.bytes", "psi.memory_some_us"))
+    assert lines["ram.resident_bytes"].v.tolist() == [100, 110, 110]
+    assert (lines["discard.bytes"].t.tolist(), lines["discard.bytes"].v.tolist()) == ([4, 5], [8, 7])
+    assert "psi.memory_some_us" not in lines
+
+
+def test_a_row_that_is_no_number_is_left_out(tmp_path: Path) -> None:
+    run = written(tmp_path / "run", "1,ram,resident_bytes,1\n2,ram,resident_bytes,1e\n3,ram,resident_bytes,3\n")
+    assert residency(run, run.boots[0])[0].v.tolist() == [1, 3]

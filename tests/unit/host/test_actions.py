@@ -11,8 +11,8 @@ import pytest
 from jobs import PATHS, job
 
 from bench.host import actions
-from bench.host.actions import Scene
 from bench.host.pageout import ram_ranges
+from bench.host.scene import Scene
 from bench.wire.job import Arm, Job
 from bench.wire.units import MIB
 

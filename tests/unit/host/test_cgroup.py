@@ -146,7 +146,7 @@ def test_only_the_groups_of_dead_owners_are_pruned_in_both_hierarchies(tmp_path:
     descriptor = os.open(alive, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        assert prune(root=tmp_path) == []
+        assert prune(root=tmp_path) == [(path, "") for path in dead]
     finally:
         os.close(descriptor)
     assert [folder.exists() for folder in (*dead, alive, other)] == [False, False, True, True]
@@ -163,7 +163,8 @@ def test_a_group_of_another_user_is_left_to_that_one(tmp_path: Path, monkeypatch
 def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
     folder = tmp_path / "sys/fs/cgroup/fpr-bench.1.1"
     write(folder / "below/file", "")
-    (problem,) = prune(root=tmp_path)
+    ((path, problem),) = prune(root=tmp_path)
+    assert path == folder
     assert str(folder) in problem
     assert "not empty" in problem
 

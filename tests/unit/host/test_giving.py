@@ -9,7 +9,7 @@ import pytest
 from jobs import GUEST, job
 
 from bench.host import actions, giving
-from bench.host.actions import Scene
+from bench.host.scene import Scene
 from bench.wire.job import Arm, Guest, Job
 from bench.wire.units import MIB
 

@@ -86,8 +86,8 @@ def memfds(monkeypatch: pytest.MonkeyPatch, sides: tuple[Path, list[int]]) -> tu
 def test_the_same_memory_on_both_sides_has_no_page_that_differs(memfds: tuple[Path, list[int]]) -> None:
     root, files = memfds
     held = [os.fstat(fd).st_blocks for fd in files]
-    same = {"pages": SIZE // PAGE_BYTES, "different_pages": 0, "zero_pages": 0, "first_different": None}
-    assert compare(1, 2, [SIZE], root) == same
+    same = {"different_pages": 0, "zero_pages": 0, "emptied_pages": 0, "first_different": None}
+    assert compare(1, 2, [SIZE], root) == {"pages": SIZE // PAGE_BYTES, **same}
     assert [os.fstat(fd).st_blocks for fd in files] == held, "a look must not fill holes"
 
 
@@ -96,8 +96,9 @@ def test_pages_that_differ_are_counted_and_the_first_one_is_told(memfds: tuple[P
     os.pwrite(first, b"left out", CHUNK_BYTES + PAGE_BYTES)
     os.pwrite(second, b"stale", 2 * CHUNK_BYTES + 2 * PAGE_BYTES)
     os.pwrite(first, b"new", 2 * CHUNK_BYTES + 2 * PAGE_BYTES)
+    os.pwrite(second, b"given back", CHUNK_BYTES + 2 * PAGE_BYTES)
     found = compare(1, 2, [SIZE], root)
-    assert (found["different_pages"], found["zero_pages"]) == (2, 1)
+    assert (found["different_pages"], found["zero_pages"], found["emptied_pages"]) == (3, 1, 1)
     assert found["first_different"] == CHUNK_BYTES + PAGE_BYTES
 
 

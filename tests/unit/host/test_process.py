@@ -196,7 +196,7 @@ def test_a_parent_killed_with_sigkill_takes_its_child_with_it() -> None:
 
 
 def test_a_child_whose_parent_died_before_it_could_say_so_ends_at_once() -> None:
-    script = f"from bench.host.process import die_with; die_with({os.getpid()}); print('alive')"
+    script = f"from bench.host.owning import die_with; die_with({os.getpid()}); print('alive')"
     # Its parent is a shell, not this process: just as if this process had died after the fork.
     shell = f'{sys.executable} -c "{script}"; echo $?'
     done = subprocess.run(["/bin/sh", "-c", shell], cwd=ROOT, capture_output=True, text=True, check=False)

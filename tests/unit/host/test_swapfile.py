@@ -71,7 +71,7 @@ def test_files_of_dead_owners_are_removed_and_no_others(tmp_path: Path) -> None:
     descriptor = os.open(alive, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        assert prune(tmp_path, tmp_path) == []
+        assert prune([tmp_path], tmp_path) == [(dead, "")]
     finally:
         os.close(descriptor)
     assert [path.exists() for path in (dead, alive, link, other)] == [False, True, True, True]
@@ -84,7 +84,7 @@ def test_a_dead_owners_file_in_another_folder_is_found_where_it_is_in_use(tmp_pa
     file.write_bytes(b"x")
     escaped = str(file).replace(" ", r"\040")
     (tmp_path / "proc/swaps").write_text(f"Filename Type Size Used Priority\n{escaped} file 4 0 5\n/swap file 4 0 5\n")
-    assert prune(tmp_path, tmp_path) == []
+    assert prune([tmp_path], tmp_path) == [(file, "")]
     assert not file.exists()
 
 
@@ -96,6 +96,7 @@ def test_what_cannot_be_removed_is_told_with_the_command(tmp_path: Path, monkeyp
         raise OSError(16, "Device or resource busy")
 
     monkeypatch.setattr(Path, "unlink", busy)
-    (line,) = prune(tmp_path, tmp_path)
+    ((path, line),) = prune([tmp_path], tmp_path)
+    assert path == file
     assert f"the swap file {file} is left" in line
     assert f"sudo swapoff {file}" in line

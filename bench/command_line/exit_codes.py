@@ -1,0 +1,7 @@
+"""What a command's exit code says, as its help tells it; `bench.cli` makes the codes from exceptions."""
+
+from __future__ import annotations
+
+EXIT_CODES = """\b
+Exit codes: 0 fine, 2 wrong use or a wrong file, 4 invalid (a control failed or the mechanism was not seen working),
+5 the lab failed (SSH, host, QEMU), 130 interrupted."""

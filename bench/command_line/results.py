@@ -1,0 +1,47 @@
+"""`bench list`, `bench report` and `bench compare`: what there is, and what came out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bench.command_line.exit_codes import EXIT_CODES
+
+
+@click.command("list", epilog="\b\nExamples:\n  bench list plans\n  bench list metrics --json")
+@click.argument("what", type=click.Choice(["plans", "arms", "workloads", "metrics", "hosts", "runs"]))
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_command(what: str, as_json: bool) -> None:
+    """What there is: plans, arms, workloads, metrics, hosts or runs."""
+    from bench.controller.listing import listing, render
+
+    rows = listing(what)
+    click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else render(rows), nl=as_json)
+
+
+@click.command("report", epilog="\b\nExamples:\n  bench report results/20260101-120000-quick")
+@click.argument("run", type=click.Path(path_type=Path))
+def report_command(run: Path) -> None:
+    """Analyse RUN again and render its page; prints the page's path."""
+    from bench.commands.reporting import report
+
+    click.echo(report(run))
+
+
+@click.command(
+    "compare",
+    epilog="\b\nExamples:\n  bench compare results/monday\n  bench compare results/monday --format lkml > mail.txt\n"
+    "  bench compare results/monday results/friday      the same arms then and now, unpaired\n\n\b\n" + EXIT_CODES,
+)
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN [RUN]")
+@click.option("--format", "form", type=click.Choice(["text", "lkml", "json", "csv"]), default="text", show_default=True)
+def compare_command(runs: tuple[Path, ...], form: str) -> None:
+    """Compare the arms of RUN, or the same arms of two runs if those measured the same thing (else exit 4)."""
+    from bench.commands.reporting import compare
+
+    click.echo(compare(runs, form), nl=False)
+
+
+COMMANDS = (list_command, report_command, compare_command)

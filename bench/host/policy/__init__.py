@@ -1,0 +1,1 @@
+"""Control loops of the host side, one a guest: each looks, decides, acts, and keeps a log of what it did and when."""

@@ -1,0 +1,73 @@
+"""`bench` as real processes, for the guest tests: what they start, and what is left of them on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.host import cgroup, swapfile
+from bench.wire.cache import cache_folder
+
+
+def bench(*args: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *args],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def cmdlines() -> dict[int, list[str]]:
+    found = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+            except OSError:
+                continue  # it ended meanwhile
+    return found
+
+
+def qemus() -> list[int]:
+    return [pid for pid, argv in cmdlines().items() if "qemu-system" in argv[0]]
+
+
+def guests() -> list[int]:
+    """QEMUs in a memory cgroup that a host side made; a canary guest is in none."""
+    found = []
+    for group in cgroup.there():
+        with contextlib.suppress(OSError):
+            found += [int(word) for word in (group / "cgroup.procs").read_text().split()]
+    return found
+
+
+def host_sides() -> list[int]:
+    return [pid for pid, argv in cmdlines().items() if any("fpr-host-" in word for word in argv)]
+
+
+def parent_of(pid: int) -> int:
+    """The host side that runs this QEMU; another one holds the host."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1])
+
+
+def boots(run: Path) -> list[dict[str, Any]]:
+    path = run / "boots.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def left_here() -> list[str]:
+    """What of any bench is on this machine: memory cgroups, swap files, QEMUs."""
+    files = swapfile.there([cache_folder()])
+    return [*map(str, cgroup.there()), *map(str, files), *(f"QEMU {pid}" for pid in qemus())]
