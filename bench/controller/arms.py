@@ -29,7 +29,11 @@ ARMS: dict[str, Arm] = {
         Arm("balloon-auto", balloon=True, policy=Policy("balloon"), deflate_on_oom=True),
         # The balloon tells what the guest has available; it is never inflated.
         # It keeps more: nothing gives memory back for a guest that is faster than the loop, and its kernel kills.
-        Arm("virtio-mem-auto", balloon=True, policy=Policy("virtio-mem", {"low": 0.25, "keep": 0.4, "high": 0.5})),
+        Arm(
+            "virtio-mem-auto",
+            balloon=True,
+            policy=Policy("virtio-mem", {"low": 0.4, "keep": 0.5, "high": 0.6, "step": 0.1}),
+        ),
         Arm("reporting-notify", balloon=True, reporting=True, policy=Policy("notify")),
         Arm("none-backports", kernel=f"{NAMED}backports"),
         Arm("reporting-backports", balloon=True, reporting=True, kernel=f"{NAMED}backports"),

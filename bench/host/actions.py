@@ -191,7 +191,10 @@ async def _policy_stop(scene: Scene, _args: Mapping[str, Any]) -> dict[str, Any]
     """What bench.host.policy.loop.Loop.stop answers."""
     if not scene.loops:
         raise PolicyError("no loop runs beside this guest")
-    return await scene.loops.pop().stop()
+    # It stays there until it ended well: what a loop decided before it failed is asked for later.
+    told = await scene.loops[-1].stop()
+    scene.loops.pop()
+    return told
 
 
 def _asked(qemu: str, device: str) -> Optional[subprocess.CompletedProcess[str]]:

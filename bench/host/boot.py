@@ -80,6 +80,8 @@ class Boot:
         self.clock: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
         self.dmesg = ""
+        # What a loop did that was never stopped, or could not be.
+        self.decisions = ""
         self._newcomers: list[Newcomer] = []
         self._loops: list[Loop] = []
 
@@ -175,7 +177,9 @@ class Boot:
         while self._newcomers:
             await self._newcomers.pop().end()
         while self._loops:
-            await self._loops.pop().abandon()
+            loop = self._loops.pop()
+            self.decisions = loop.log()
+            await loop.abandon()
 
     def _scene(self) -> Scene:
         return Scene(
@@ -213,6 +217,7 @@ class Boot:
         problem = self.sampler.stats.error or self._qemu.trace_error
         if problem:
             raise SamplerError(problem)
+        self.monitor.check()
         died = next((loop.error for loop in self._loops if loop.error), "")
         if died:
             raise PolicyError(died)

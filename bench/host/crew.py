@@ -30,6 +30,8 @@ from bench.wire.units import show_bytes
 
 DYING_S = 1.0
 LAST_WORDS_S = 0.2
+# Less than this is none: every CPU keeps a few free slots to itself (mm/swap_slots.c).
+NO_SWAP_BYTES = 4 << 20
 
 
 class CgroupError(Exception):
@@ -46,13 +48,28 @@ class Outbox:
     def __init__(self, sampler: Sampler) -> None:
         self._rows: list[Row] = []
         self._sampler = sampler
+        self._least_swap_free: Optional[float] = None
 
     def add(self, rows: list[Row]) -> None:
         self._rows.extend(rows)
 
     def take(self) -> list[Row]:
+        self._collect()
         rows, self._rows = self._rows, []
-        return rows + self._sampler.take()
+        return rows
+
+    def least_swap_free(self) -> Optional[float]:
+        """Bytes of swap that the host had left when it had least; None before anybody looked."""
+        self._collect()
+        return self._least_swap_free
+
+    def _collect(self) -> None:
+        rows = self._sampler.take()
+        free = [value for _, source, name, value in rows if (source, name) == ("meminfo", "SwapFree_bytes")]
+        if self._least_swap_free is not None:
+            free.append(self._least_swap_free)
+        self._least_swap_free = min(free, default=None)
+        self._rows.extend(rows)
 
 
 class Crew:
@@ -213,7 +230,9 @@ class Member:
             return ""
         limits = ((asked.limit_bytes, "of memory"), (asked.swap_limit_bytes, "of swap"))
         texts = [f"{show_bytes(size)} {what}" for size, what in limits if size is not None]
-        return f": its memory cgroup was full ({', '.join(texts) or 'no limits'}), and the kernel killed it"
+        left = self._crew.outbox.least_swap_free() if asked.swap_limit_bytes != 0 else None
+        swap = "" if left is None or left >= NO_SWAP_BYTES else ", the host had no swap left"
+        return f": its memory cgroup was full ({', '.join(texts) or 'no limits'}){swap}, and the kernel killed it"
 
 
 def _cut(track: Sequence[Phase]) -> tuple[Sequence[Phase], Optional[Phase], Sequence[Phase]]:

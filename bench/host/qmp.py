@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from qemu.qmp import ConnectError, EventListener, ExecuteError, QMPClient
+from qemu.qmp import ConnectError, EventListener, ExecInterruptedError, ExecuteError, QMPClient, Runstate
 from qemu.qmp.error import QMPError
 
 from bench.host.qemu import BALLOON_ID
@@ -18,6 +18,13 @@ STATS_INTERVAL_S = 5
 LAST_EVENTS_S = 0.1
 # Beyond its connection state the library logs only what it also raises.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+
+
+class MonitorLostError(QMPError):
+    """QEMU closed its monitor's connection: who lives on without one cannot be asked, told or believed."""
+
+    def __init__(self) -> None:
+        super().__init__("QEMU's monitor (QMP) was closed while its guest was in use")
 
 
 class Qmp:
@@ -29,7 +36,16 @@ class Qmp:
 
     async def call(self, command: str, **arguments: Any) -> Any:
         """The answer of one command. Raises qemu.qmp.QMPError."""
-        return await self._client.execute(command, arguments or None)
+        self.check()
+        try:
+            return await self._client.execute(command, arguments or None)
+        except ExecInterruptedError as error:
+            raise MonitorLostError from error
+
+    def check(self) -> None:
+        """Raises MonitorLostError when the connection is gone. Nobody else would notice while nothing is asked."""
+        if self._client.runstate != Runstate.RUNNING:
+            raise MonitorLostError
 
     async def vcpu_threads(self) -> list[int]:
         """Thread ids of the vCPUs on the host."""

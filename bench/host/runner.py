@@ -168,6 +168,8 @@ def _send_rest(crew: Crew, status: str, reason: str) -> None:
             if member.qemu:
                 crew.emit(LogPart(of_guest("qemu", member.number), "\n".join(member.qemu.log)))
                 crew.emit(LogPart(of_guest("console", member.number), consoles[member.number]))
+            if member.boot and member.boot.decisions:
+                crew.emit(LogPart(of_guest("policy", member.number), member.boot.decisions))
         boots = [member.boot for member in crew.members]
         stats = crew.stage.sampler.stats.as_json() if any(boots) else {}
         first, *others = [_facts(boot) for boot in boots]

@@ -116,7 +116,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class LogPart:
-    """A piece of a log file of this boot: "qemu" (stderr without the trace), "console", "dmesg", "host"."""
+    """A piece of a log file of this boot: "qemu" (stderr without the trace), "console", "dmesg", "host", "policy"."""
 
     name: str
     text: str

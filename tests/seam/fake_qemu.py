@@ -8,6 +8,8 @@ A word `fake=MODE` among the kernel's arguments chooses what goes wrong, from th
   never-ready  the agent says nothing
   dies         ends with status 1                     panics       kernel panic, guest-reset, ends with status 0
   closes-port  closes the agent's port                silent       answers nothing any more
+  closes-qmp   closes the monitor's connection
+  notify-closes, notify-nonsense, notify-silent: what is at the guest's port for messages, from the second one on
   stubborn     silent, and deaf to SIGTERM            refuses      the op fails
   nonsense     answers no JSON                        half         answers JSON with keys missing
   abrupt       ends without an answer when told to quit
@@ -161,9 +163,14 @@ class Guest:
                 console.write("[    9.1] Kernel panic - not syncing: Attempted to kill init!\r\n")
             self._monitor.event("SHUTDOWN", {"guest": True, "reason": "guest-reset"})
             os._exit(0)
+        if self._mode == "closes-qmp":
+            self._monitor.hang_up()
         if self._mode == "closes-port":
             connection.shutdown(socket.SHUT_RDWR)
             time.sleep(60)
+        self._misanswer(request)
+
+    def _misanswer(self, request: dict[str, Any]) -> None:
         if self._mode in ("silent", "stubborn"):
             time.sleep(60)
         if self._mode == "refuses":
@@ -251,6 +258,20 @@ def objects(connection: socket.socket) -> Iterator[dict[str, Any]]:
                 yield value
 
 
+def serve_messages(listener: socket.socket, mode: str) -> None:
+    """The guest's listener for messages of its host: it frees what it is asked for, or so it says."""
+    connection, _ = listener.accept()
+    stream = connection.makefile("rwb", buffering=0)
+    for number, line in enumerate(stream):
+        message = json.loads(line)
+        if number and mode == "notify-closes":
+            connection.shutdown(socket.SHUT_RDWR)
+        elif number and mode == "notify-nonsense":
+            stream.write(b"Segmentation fault\n")
+        elif not (number and mode == "notify-silent"):
+            stream.write(json.dumps({"id": message["id"], "freed_bytes": message["bytes"]}).encode() + b"\n")
+
+
 class Monitor:
     """QMP over one connection: the commands that the suite uses; others are unknown, as in an older QEMU."""
 
@@ -259,10 +280,15 @@ class Monitor:
         self.abrupt = abrupt
         self.migration: Any = None
         self._stream: Any = None
+        self._connection: Any = None
         self._lock = threading.Lock()
+
+    def hang_up(self) -> None:
+        self._connection.shutdown(socket.SHUT_RDWR)
 
     def serve(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()
+        self._connection = connection
         self._stream = connection.makefile("rwb", buffering=0)
         self._send({"QMP": {"version": VERSION, "capabilities": ["oob"]}})
         for request in objects(connection):
@@ -317,6 +343,7 @@ def read_argv(argv: list[str]) -> dict[str, str]:
     return {
         "qmp": found(r"socket,id=qmp,path=((?:[^,\n]|,,)*)"),
         "agent": found(r"socket,id=agent,path=((?:[^,\n]|,,)*)"),
+        "notify": found(r"socket,id=notify,path=((?:[^,\n]|,,)*)"),
         "console": found(r"file,id=console,path=((?:[^,\n]|,,)*)"),
         "bytes": found(r"-m\n(\d+)B"),
         "balloon": found(r"(virtio-balloon-pci.*)"),
@@ -365,6 +392,8 @@ def main(argv: list[str]) -> None:
     ram, monitor = Ram(int(options["bytes"])), Monitor(options["mode"] == "abrupt")
     if options["node"] and options["mode"] != "unbound":
         ram.bind(int(options["node"]))
+    if options["notify"]:
+        threading.Thread(target=serve_messages, args=(listen(options["notify"]), options["mode"]), daemon=True).start()
     guest = Guest(ram, options, monitor)  # its port is open as long as it is there
     monitor.migration = Migration(ram, guest, options["mode"], options["incoming"])
     run_vcpus(guest, monitor, options)

@@ -179,6 +179,7 @@ FAILURES = [
     ("dies", "QEMU ended with status 1 while its guest was in use", "qemu: .*the far side of the moon"),
     ("panics", "QEMU ended with status 0 after a guest-reset while", "console: .*Kernel panic - not syncing"),
     ("closes-port", "the guest's port was closed", "console: fake console"),
+    ("closes-qmp", "QEMU's monitor .QMP. was closed while its guest was in use", "console: fake console"),
     ("refuses", "op touch: Cannot allocate memory", "console: fake console"),
     ("nonsense", "not a line of the agent: b'Segmentation fault", "console: fake console"),
     ("half", "'ok' is missing in what the agent said", "console: fake console"),

@@ -147,6 +147,28 @@ def test_pages_that_were_pushed_out_are_read_back_and_without_a_group_the_phase_
     assert resident[-1] >= TOUCHED
 
 
+def test_a_guest_for_which_swap_was_too_small_is_a_failure_that_says_so(tmp_path: Path) -> None:
+    assert active() == [], "this host has swap of its own, which cannot be filled for a test"
+    pieces = []
+    for number in range(12):
+        region = f"r{number}"
+        pieces += [
+            guest_op(f"map{number}", "map", region=region, bytes=4 * MIB),
+            guest_op(f"touch{number}", "touch", region=region),
+            # So the sampler sees how little is left.
+            Phase(f"hold{number}", "hold", 0, args={"s": 0.15}),
+        ]
+    limits = Cgroup(limit_bytes=32 * MIB, swap_limit_bytes=256 * MIB)
+    with swap_file(tmp_path, 12 * MIB) as told:
+        assert "path" in told, told
+        host, end = run_to_end(tmp_path, fake_job(tmp_path, pieces, cgroup=limits))
+    assert end.status == "failed"
+    full = "its memory cgroup was full (32 MiB of memory, 256 MiB of swap), the host had no swap left, and the kernel"
+    assert full in end.reason
+    assert min(value for _, value in host.rows("meminfo", "SwapFree_bytes")) < 4 * MIB
+    assert mine(tmp_path) == []
+
+
 def test_only_what_nobody_owns_is_pruned_while_it_is_in_use(tmp_path: Path) -> None:
     with swap_file(tmp_path, SIZE) as told:
         assert prune([tmp_path]) == []

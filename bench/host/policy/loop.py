@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import time
 from collections.abc import Coroutine, Generator
 from typing import Any, Callable, Optional, Protocol
@@ -95,6 +96,11 @@ class Loop:
             "bytes": sum(max(0, action["bytes"]) for action in self.actions),
             "cpu_ns": self._metered.cpu_ns,
         }
+
+    def log(self) -> str:
+        """What it did so far, a JSON line an action, and the error that ended it: what is left of a loop that died."""
+        lines = [json.dumps(action) for action in self.actions]
+        return "\n".join([*lines, self.error] if self.error else lines)
 
     async def abandon(self) -> None:
         """It is gone, whatever it was doing. Harmless when repeated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import Any, Callable, Optional
 
@@ -68,14 +69,19 @@ def test_its_cpu_time_is_that_of_its_steps_and_not_of_what_it_waits_for() -> Non
 
 
 def test_one_that_dies_says_so_and_cannot_be_stopped_as_if_it_had_not() -> None:
-    def broken(count: int) -> None:
+    def broken(count: int) -> dict[str, Any]:
         if count == 2:
             raise ConnectionError("QEMU does not answer")
+        return {"bytes": MIB}
 
     async def died() -> None:
         loop = Loop("steps", Steps(broken), 0.01)
         assert loop.error == ""
+        assert loop.log() == ""
         await asyncio.sleep(0.2)
+        acted, died = loop.log().splitlines()
+        assert json.loads(acted) == {"bytes": MIB}
+        assert died == loop.error
         assert "steps of the host side ended by itself: QEMU does not answer" in loop.error
         with pytest.raises(PolicyError, match="ended by itself"):
             await loop.stop()
