@@ -16,6 +16,7 @@ from workloads.migration import MIGRATION
 from workloads.refault import REFAULT
 from workloads.resize import RESIZE
 from workloads.shape import Workload
+from workloads.storm import STORM
 
 WORKLOADS: dict[str, Workload] = {
     workload.name: workload
@@ -34,5 +35,6 @@ WORKLOADS: dict[str, Workload] = {
         MIGRATION,
         REFAULT,
         RESIZE,
+        STORM,
     )
 }

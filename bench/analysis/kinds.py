@@ -20,6 +20,7 @@ from bench.analysis import (
     values_policy,
     values_price,
     values_resize,
+    values_storm,
 )
 from bench.analysis.values import Boot, How
 
@@ -62,6 +63,7 @@ KINDS: dict[str, Kind] = {
     ),
     "jitter": Kind(("free", "settle", "again"), ("free", "settle"), values_jitter.JITTER),
     "migration": Kind(("free", "settle", "migrate"), ("free", "settle"), values_migration.MIGRATION),
+    "storm": Kind(("storm", "beside"), PROOF, values_storm.STORM),
     "resize": Kind(("ask", "give", "settle", "grow", "again"), ("free", "settle"), values_resize.RESIZE),
     "integrity": Kind(
         ("churn-under", "churn-over", "settle", "verify"), ("churn-over", "settle"), values_cost.INTEGRITY

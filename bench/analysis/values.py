@@ -31,7 +31,7 @@ NO_POLICY = "no loop runs beside the guest"
 NO_HOST_POLICY = "no loop of the host runs beside the guest"
 NO_REPORTS = "the arm reports nothing"
 NO_GIVE = "the host asks for no memory in this arm"
-_UNTRACED = "what a balloon takes is not traced: a line for every 4 KiB would slow it down"
+UNTRACED = "what a balloon takes is not traced: a line for every 4 KiB would slow it down"
 NOT_ASKED = "the plan did not ask for it"
 NO_COUNTER = "the host has no such counter"
 NOT_CONVERGED = "the migration did not converge before its deadline"
@@ -39,7 +39,7 @@ UNSOUND = "the guest was not the same where it went: bytes and pages only"
 ONE_DAY = "the boot has one day only, and nothing to grow from"
 # Nothing having come back is a result (an arm without reporting), and so is a kernel without a reporting order.
 EXPECTED = (
-    LITTLE, _NO_ORDER, _NO_DISCARD, NO_POLICY, NO_HOST_POLICY, NO_REPORTS, NO_GIVE, _UNTRACED, NOT_ASKED, NO_COUNTER,
+    LITTLE, _NO_ORDER, _NO_DISCARD, NO_POLICY, NO_HOST_POLICY, NO_REPORTS, NO_GIVE, UNTRACED, NOT_ASKED, NO_COUNTER,
     NOT_CONVERGED, UNSOUND, ONE_DAY,
 )  # fmt: skip
 
@@ -198,7 +198,7 @@ def discards(it: Iteration) -> Curve:
     # A balloon's pages are too many to be told one by one, whoever asks for them.
     by_hand = it.phases.get("give", {}).get("result", {}).get("traced") is False
     if by_hand or it.boot.get("policy") == "balloon":
-        raise Missing(_UNTRACED)
+        raise Missing(UNTRACED)
     return it.curves.get(DISCARD, NO_CURVE).between(it.moment("free", "start_s"), it.moment("settle", "end_s"))
 
 

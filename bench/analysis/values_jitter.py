@@ -21,7 +21,7 @@ def probe_doubts(boot: Boot) -> list[Doubt]:
     return found
 
 
-def _window(it: Iteration, name: str) -> dict[str, Any]:
+def window_of(it: Iteration, name: str) -> dict[str, Any]:
     """What was counted in one window, all of it."""
     if "probe" not in it.phases:
         raise Missing(NOT_ASKED)
@@ -36,31 +36,31 @@ def _window(it: Iteration, name: str) -> dict[str, Any]:
     return window
 
 
-def _of(window: dict[str, Any], key: str) -> float:
+def figure(window: dict[str, Any], key: str) -> float:
     value = number(window.get(key))
     if value is None:
         raise Missing(f"the probe did not say its {key}")
     return value
 
 
-def _share(name: str, key: str, of: str) -> How:
+def share_of_before(name: str, key: str, of: str) -> How:
     def value(it: Iteration) -> float:
-        whole = _of(_window(it, "before"), of)
+        whole = figure(window_of(it, "before"), of)
         if whole <= 0:
             raise Missing("the probe got nothing done before the free")
-        return _of(_window(it, name), key) / whole
+        return figure(window_of(it, name), key) / whole
 
     return value
 
 
 PROBE: dict[str, How] = {
-    "probe_work_share": _share("after", "mean", "mean"),
-    **{f"probe_{key}_share": _share("after", key, "p50") for key in ("p1", "p50", "p99")},
-    "probe_quiet_p1_share": _share("before", "p1", "p50"),
-    "probe_longest_s": lambda it: _of(_window(it, "after"), "longest_ns") / 1e9,
+    "probe_work_share": share_of_before("after", "mean", "mean"),
+    **{f"probe_{key}_share": share_of_before("after", key, "p50") for key in ("p1", "p50", "p99")},
+    "probe_quiet_p1_share": share_of_before("before", "p1", "p50"),
+    "probe_longest_s": lambda it: figure(window_of(it, "after"), "longest_ns") / 1e9,
 }
 _RETURNED = ("residual_bytes", "returned_bytes", "returned_share", "t90_s", "qemu_cpu_s")
-AGAIN: dict[str, How] = {"probe_again_share": _share("again", "mean", "mean")}
+AGAIN: dict[str, How] = {"probe_again_share": share_of_before("again", "mean", "mean")}
 JITTER: dict[str, How] = {
     **PROBE,
     **AGAIN,

@@ -24,6 +24,7 @@ from bench.wire import (
     metrics_policy,
     metrics_price,
     metrics_resize,
+    metrics_storm,
 )
 from bench.wire.metric import Metric
 
@@ -44,6 +45,7 @@ _TABLES = (
     metrics_footprint.TABLE,
     metrics_days.TABLE,
     metrics_resize.TABLE,
+    metrics_storm.TABLE,
 )
 METRICS: dict[str, Metric] = {metric.name: metric for table in _TABLES for metric in table}
 

@@ -77,6 +77,7 @@ MEASURED = {
     "migration": "free",
     "refault": "free",
     "resize": "ask",
+    "storm": "storm",
 }
 
 

@@ -77,7 +77,8 @@ def test_a_guest_is_left_alone_while_the_host_has_memory_and_between_two_message
     done, heard = run(tmp_path, freed)
     assert (done["actions"], heard) == ([], [])
     (tmp_path / "proc/meminfo").write_text("MemTotal: 1000 kB\nMemAvailable: 0 kB\n")
-    (tmp_path / "notify").unlink()
+    # Python 3.13 removes the socket with its server.
+    (tmp_path / "notify").unlink(missing_ok=True)
     done, heard = run(tmp_path, freed, pause_s=60.0)
     assert len(heard) == done["count"] == 1
     # Little is not worth a message.
