@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from bench.command_line.exit_codes import EXIT_CODES
+from bench.errors import InputError
+from bench.wire.units import show_bytes
 
 
 @click.command("list", epilog="\b\nExamples:\n  bench list plans\n  bench list metrics --json")
@@ -21,13 +23,32 @@ def list_command(what: str, as_json: bool) -> None:
     click.echo(json.dumps(rows, indent=1, ensure_ascii=False) if as_json else render(rows), nl=as_json)
 
 
-@click.command("report", epilog="\b\nExamples:\n  bench report results/20260101-120000-quick")
+@click.command(
+    "report",
+    epilog="\b\nExamples:\n  bench report results/20260101-120000-quick\n"
+    "  bench report results/20260101-120000-quick --publish quick-lab-1",
+)
 @click.argument("run", type=click.Path(path_type=Path))
-def report_command(run: Path) -> None:
+@click.option(
+    "--publish",
+    metavar="NAME",
+    help="Copy the run, without its logs, to reports/published/NAME, render its page there, and renew the index. Host "
+    "names, settings and file names are on the page: look at it before you show it.",
+)
+@click.option("--into", type=click.Path(path_type=Path), help="With --publish: instead of reports/published.")
+def report_command(run: Path, publish: str | None, into: Path | None) -> None:
     """Analyse RUN again and render its page; prints the page's path."""
+    from bench.commands import publish as publishing
     from bench.commands.reporting import report
 
-    click.echo(report(run))
+    if publish is None:
+        if into is not None:
+            raise InputError("--into goes with --publish NAME")
+        click.echo(report(run))
+        return
+    done = publishing.publish(run, publish, into or publishing.PUBLISHED)
+    click.echo(f"bench: published {show_bytes(done.size)}; the index is {done.index}", err=True)
+    click.echo(done.page)
 
 
 @click.command(

@@ -33,13 +33,17 @@ def compare(runs: Sequence[Path], form: str) -> str:
 
 
 def report(path: Path) -> Path:
-    """Writes them into the run folder; answers the page."""
+    """Writes them into the run folder, and renews the index of published runs where it is one; answers the page."""
+    from reports import index
     from reports.page import render
 
     folder = RunFolder.existing(path)
     conclude(folder)
     page = render(folder.path)
     folder.seal()
+    beside = folder.path.absolute().parent
+    if (beside / index.INDEX).is_file():
+        index.render(beside)
     return page
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from bench.wire.metrics import METRICS, Metric
 Json = dict[str, Any]
 Key = tuple[str, str, str, int]  # host, cell, arm, block
 FOLDER = "pyperf"
+LONGEST_NAME = 80
 _UNITS = {"byte": "byte", "second": "second", "second/GiB": "second", "count": "integer"}
 # Exported as the mean residency over the window, in bytes: pyperf has no byte-seconds.
 _FOOTPRINT, _FOOTPRINT_NAME = "footprint_byte_s", "footprint_mean_bytes"
@@ -198,8 +200,10 @@ def _date(started: Any) -> str:
 
 
 def _file_name(name: str) -> str:
-    """A host's or an arm's name as part of a file name."""
-    return re.sub(r"[^\w.-]", "_", name)
+    """A host's or an arm's name as part of a file name: two of them and a suffix have 255 bytes."""
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+    digest = f"{zlib.crc32(name.encode('utf-8', 'backslashreplace')):08x}"
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[:LONGEST_NAME]}-{digest}"
 
 
 def _one_line(value: Any) -> str:
