@@ -26,7 +26,8 @@ def list_command(what: str, as_json: bool) -> None:
 @click.command(
     "report",
     epilog="\b\nExamples:\n  bench report results/20260101-120000-quick\n"
-    "  bench report results/20260101-120000-quick --publish quick-lab-1",
+    "  bench report results/20260101-120000-quick --publish quick-lab-1\n"
+    "  bench report results/20260101-120000-quick --markdown >> comment.md",
 )
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
@@ -35,16 +36,20 @@ def list_command(what: str, as_json: bool) -> None:
     help="Copy the run, without its logs, to reports/published/NAME, render its page there, and renew the index. Host "
     "names, settings and file names are on the page: look at it before you show it.",
 )
+@click.option("--text", "form", flag_value="text", help="Print the page in short, for a terminal or a mail; no page.")
+@click.option("--markdown", "form", flag_value="markdown", help="The same for a merge request.")
 @click.option("--into", type=click.Path(path_type=Path), help="With --publish: instead of reports/published.")
-def report_command(run: Path, publish: str | None, into: Path | None) -> None:
-    """Analyse RUN again and render its page; prints the page's path."""
+def report_command(run: Path, publish: str | None, into: Path | None, form: str | None) -> None:
+    """Analyse RUN again and render its page; prints the page's path, or the page in short."""
     from bench.commands import publish as publishing
-    from bench.commands.reporting import report
+    from bench.commands.reporting import brief, report
 
+    if publish is None and into is not None:
+        raise InputError("--into goes with --publish NAME")
+    if publish is not None and form is not None:
+        raise InputError(f"--{form} prints and --publish writes: one at a time")
     if publish is None:
-        if into is not None:
-            raise InputError("--into goes with --publish NAME")
-        click.echo(report(run))
+        click.echo(brief(run, form) if form else report(run), nl=form is None)
         return
     done = publishing.publish(run, publish, into or publishing.PUBLISHED)
     click.echo(f"bench: published {show_bytes(done.size)}; the index is {done.index}", err=True)

@@ -47,6 +47,16 @@ def report(path: Path) -> Path:
     return page
 
 
+def brief(path: Path, form: str) -> str:
+    """The page in short, as "text" or "markdown", from a new analysis."""
+    from reports.brief import FORMS
+    from reports.load import read_run
+
+    folder = RunFolder.existing(path)
+    conclude(folder)
+    return FORMS[form](read_run(folder.path))
+
+
 def _one(folder: RunFolder, form: str) -> str:
     run, boots = folder.run, folder.boots()
     if form == "lkml":

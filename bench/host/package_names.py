@@ -10,8 +10,8 @@ from pathlib import Path
 
 CONTROLLER = ("venv", "cc", "headers")
 HOST = ("qemu", "kernel-download", "kernel-unpack")
-# Beyond those, for this project's own tests: an SSH server to talk to, and hosts that are network namespaces.
-TESTS = ("sshd", "ssh-client", "ip", "unshare", "redis-tools", "xz")
+# Beyond those, for this project's own tests: an SSH server to talk to, hosts that are network namespaces, a browser.
+TESTS = ("sshd", "ssh-client", "ip", "unshare", "redis-tools", "xz", "browser")
 # Programs that shipped plans carry into guests -> the need that brings them.
 PROGRAMS = {"redis-check-rdb": "redis-tools", "redis-benchmark": "redis-tools", "xz": "xz"}
 
@@ -31,6 +31,7 @@ _DEBIAN: Mapping[str, tuple[str, ...]] = {
     # The server's own binary is among them, under another of its names: no daemon is installed.
     "redis-tools": ("redis-tools",),
     "xz": ("xz-utils",),
+    "browser": ("chromium", "chromium-driver", "fonts-dejavu-core"),
 }
 _FEDORA: Mapping[str, tuple[str, ...]] = {
     "venv": ("python{python}",),  # its standard library is whole
@@ -47,11 +48,17 @@ _FEDORA: Mapping[str, tuple[str, ...]] = {
     "unshare": ("util-linux",),
     "redis-tools": ("redis",),
     "xz": ("xz",),
+    "browser": ("chromium", "chromedriver", "dejavu-sans-fonts"),
 }
 # Family of distributions -> need -> package names. Kernels are downloaded and unpacked, never installed.
 NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "debian": _DEBIAN,
-    "ubuntu": {**_DEBIAN, "kernel": ("linux-image-virtual",), "kernel-standard": ("linux-image-generic",)},
+    "ubuntu": {
+        **_DEBIAN,
+        "kernel": ("linux-image-virtual",),
+        "kernel-standard": ("linux-image-generic",),
+        "browser": ("chromium-browser", "chromium-chromedriver", "fonts-dejavu-core"),
+    },
     "fedora": _FEDORA,
     "rhel": {**_FEDORA, "qemu": ("qemu-kvm-core",)},
 }

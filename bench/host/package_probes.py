@@ -86,6 +86,7 @@ PROBES: Mapping[str, Callable[[], bool]] = {
     "unshare": has_programs("unshare", "nsenter"),
     "redis-tools": has_programs("redis-check-rdb", "redis-benchmark"),
     "xz": has_programs("xz"),
+    "browser": has_programs("chromedriver"),
 }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from nethosts import NetHost, net_hosts
+from waiting import wait_for
 
 from bench.controller.fleet import SshTransport
 from bench.errors import LabError
@@ -104,7 +105,8 @@ def test_each_host_sees_its_own_processes_only(hosts: list[NetHost]) -> None:
     transport = over_ssh(first)
     talk = transport.start(["sh", "-c", "echo ready; exec cat"])
     next(talk.lines())
-    assert "cat" in first.processes()
+    # The shell has said so before it becomes cat.
+    wait_for(lambda: "cat" in first.processes(), 5, "cat")
     assert "cat" not in second.processes()
     assert b"pytest" not in first.run(["cat", "/proc/1/cmdline", "/proc/self/cmdline"]).stdout
     assert talk.end(5) == 0

@@ -20,6 +20,8 @@ from bench.analysis.verdict import WORDS, decide
 from bench.wire.metrics import Metric
 from benchmarks import combine as simulated
 
+pytestmark = pytest.mark.once
+
 RATIO, HIGHER, PLAIN = metric(), metric(direction="higher"), metric(kind="difference")
 METHOD = Path(__file__).parents[2] / "docs/method.md"
 Pairs = tuple[Sequence[float | None], Sequence[float | None]]

@@ -14,6 +14,8 @@ from bench.analysis.looks import ONE_LOOK, Levels, levels
 from bench.analysis.verdict import decide
 from bench.wire.metric import Metric
 
+pytestmark = pytest.mark.once
+
 RATIO = Metric("some", "Some metric", "byte", "lower", "ratio", "for a test")
 PLANNED = (6, 10, 15, 20, 30)
 

@@ -17,6 +17,8 @@ from bench.analysis.series import FloatArray
 from bench.analysis.verdict import Verdict, decide, holm
 from bench.wire.metrics import Metric
 
+pytestmark = pytest.mark.once
+
 RATIO, PLAIN, HIGHER = metric(), metric(kind="difference"), metric(direction="higher")
 # 30 % worse, with little noise: as clear as anything can be.
 CLEAR = [100.0, 103.0, 98.0, 101.0, 99.0, 102.0]

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from synthetic_run import Shape, edit_json, write_run
 
+pytestmark = pytest.mark.once
+
 KNOWN = {"cpu_model": "AMD EPYC 7B13", "MemTotal_bytes": 8 * 2**30}
 
 

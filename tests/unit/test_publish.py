@@ -18,6 +18,8 @@ from bench.commands.reporting import report
 from bench.errors import InputError
 from reports import index
 
+pytestmark = pytest.mark.once
+
 HERE = Path(__file__).resolve().parents[2] / PUBLISHED
 # Everything that `bench report` writes.
 MADE = ("report.html", "analysis.json", "manifest.json")

@@ -8,6 +8,8 @@ import pytest
 from page_reader import Reader, check_sound, rendered
 from synthetic_pages import HIT, NAMES, write_hostile
 
+pytestmark = pytest.mark.once
+
 SECTIONS = ("Result", "All hosts combined", "Trade-off", "Can it be trusted?", "Environment", "Metric by metric",
             "Memory over time", "Latency of a page, by its state", "Pressure and swap of the host", "Raw data",
             "How to do it again", "Glossary")  # fmt: skip

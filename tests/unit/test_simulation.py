@@ -21,6 +21,8 @@ from bench.analysis.values import Boot
 from bench.analysis.verdict import LEVEL, decide, holm
 from bench.wire.metrics import metrics_of
 
+pytestmark = pytest.mark.once
+
 RATIO = metric()
 MARGIN = 0.05
 METHOD = Path(__file__).resolve().parents[2] / "docs" / "method.md"

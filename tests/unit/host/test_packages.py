@@ -170,12 +170,14 @@ def test_a_compiler_without_the_c_librarys_headers_is_no_compiler(
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("debian", "openssh-server openssh-client iproute2 util-linux redis-tools xz-utils"),
-        ("fedora", "openssh-server openssh-clients iproute util-linux redis xz"),
+        ("debian", "openssh-server openssh-client iproute2 util-linux redis-tools xz-utils chromium chromium-driver"),
+        ("fedora", "openssh-server openssh-clients iproute util-linux redis xz chromium chromedriver"),
     ],
 )
 def test_what_the_tests_need_has_a_name_in_both_families(kind: str, expected: str) -> None:
-    assert package_names.names(package_names.TESTS, kind) == expected.split()
+    *found, fonts = package_names.names(package_names.TESTS, kind)
+    assert found == expected.split()
+    assert "dejavu" in fonts
 
 
 def test_a_program_for_administrators_is_found_although_it_is_not_on_the_path(
