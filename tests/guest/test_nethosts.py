@@ -121,13 +121,13 @@ def test_a_program_is_run_on_the_host_with_input_and_status(hosts: list[NetHost]
 def test_a_stopped_sshd_leaves_what_it_ran_and_can_be_started_again(hosts: list[NetHost]) -> None:
     host = hosts[1]
     transport = over_ssh(host)
-    talk = transport.start(["sh", "-c", "echo ready; exec sleep 3"])
+    talk = transport.start(["sh", "-c", "echo ready; exec sleep 30"])
     lines = talk.lines()
     next(lines)
     host.stop_sshd()
     assert list(lines) == []
     assert not stands(transport)
-    assert host.processes() == ["sleep 3"]
+    assert host.processes() == ["sleep 30"]
     with pytest.raises(LabError, match="Connection refused"):
         over_ssh(host)
     host.start_sshd()

@@ -61,6 +61,7 @@ def test_a_page_is_timed_in_each_state_and_swapped_ones_were_read_back(lab: Lab,
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     values = line["values"]
     for state in ("fresh", "kept", "reported", "swapped"):
+        assert values[f"{state}_p50_s"] != [None], line["warnings"]
         assert 0 < values[f"{state}_p50_s"][0] <= values[f"{state}_p99_s"][0] <= values[f"{state}_p999_s"][0]
         assert values[f"{state}_s_per_gib"][0] > 0
     assert values["kept_discarded_share"][0] < 0.7
@@ -182,7 +183,9 @@ def test_a_probe_counts_beside_what_frees_memory_and_sees_who_takes_its_time(lab
     assert [window["covered"] for window in (before, after, again)] == [True, True, True]
     assert 95 <= before["quanta"] <= 130
     assert 448 <= after["quanta"] <= 450
-    assert 0 < line["values"]["probe_p1_share"][0] <= line["values"]["probe_p50_share"][0] < 1.5
+    # On a busy host there are quanta in which it got nothing done.
+    assert 0 <= line["values"]["probe_p1_share"][0] <= line["values"]["probe_p50_share"][0] < 1.5
+    assert line["values"]["probe_p50_share"][0] > 0
     # The memory was there before the probe was forked, and must be free all the same.
     assert answer(line, "free")["bytes"] > 0.29 * ROOMY
     assert line["values"]["returned_share"][0] > 0.5
