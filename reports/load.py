@@ -12,6 +12,7 @@ import unicodedata
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +88,17 @@ class Run:
 
     def good(self, host: str, cell: str, arm: str) -> list[Json]:
         """Boots with status ok, one a block: the last attempt counts."""
-        chosen = {
-            boot.get("block"): boot
-            for boot in self.boots
-            if boot.get("status") == "ok" and (boot.get("host"), boot.get("cell"), boot.get("arm")) == (host, cell, arm)
-        }
-        return list(chosen.values())
+        return list(self._good.get((host, cell, arm), {}).values())
+
+    @cached_property
+    def _good(self) -> dict[tuple[Any, Any, Any], dict[Any, Json]]:
+        """By (host, cell, arm), then by block. It is asked for again and again, of perhaps thousands of boots."""
+        found: dict[tuple[Any, Any, Any], dict[Any, Json]] = {}
+        for boot in self.boots:
+            if boot.get("status") == "ok":
+                place = (boot.get("host"), boot.get("cell"), boot.get("arm"))
+                found.setdefault(place, {})[boot.get("block")] = boot
+        return found
 
 
 def read_run(folder: Path) -> Run:
@@ -164,17 +170,32 @@ def series(run: Run, boot: Json, names: Sequence[str]) -> tuple[dict[str, Curve]
     if not name or not path.is_relative_to(folder):
         return {}, "no series file is named"
     data, problem = _unpack(path)
-    found = {name: _merged(name, _lines_of(data, *name.split(".", 1))) for name in names}
+    lines = _lines_of(data, tuple(names))
+    found = {name: _merged(name, lines.get(name, [])) for name in names}
     return {name: curve for name, curve in found.items() if len(curve)}, problem
 
 
-def _lines_of(data: bytes, source: str, name: str) -> list[Curve]:
-    """One curve a guest. A regular expression, since a page may be made from millions of rows."""
-    pattern = rb"^([-+.\deE]+),%s,(?:(\d+)\.)?%s,([-+.\deE]+)$" % (re.escape(source.encode()), re.escape(name.encode()))
+@cache
+def _pattern(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    """A row of one of these lines: t, source, guest or nothing, name, value."""
+    pairs = [re.escape(part.encode()) for name in names for part in name.split(".", 1)]
+    either = b"|".join(b"(?:%s,(?:\\d+\\.)?%s)" % pair for pair in zip(pairs[::2], pairs[1::2], strict=True))
+    return re.compile(rb"^([-+.\deE]+),(%s),([-+.\deE]+)$" % either, re.MULTILINE)
+
+
+def _lines_of(data: bytes, names: tuple[str, ...]) -> dict[str, list[Curve]]:
+    """By name one curve a guest. A regular expression, once over the data: a page may be made from millions of rows."""
     rows: dict[bytes, list[tuple[bytes, bytes]]] = {}
-    for t, guest, value in re.findall(pattern, data, re.MULTILINE):
-        rows.setdefault(guest, []).append((t, value))
-    return [curve for part in rows.values() if len(curve := _curve(part))]
+    for t, line, value in _pattern(names).findall(data):
+        rows.setdefault(line, []).append((t, value))
+    found: dict[str, list[Curve]] = {}
+    for line, part in rows.items():
+        source, _, rest = line.decode().partition(",")
+        guest, _, name = rest.partition(".")
+        curve = _curve(part)
+        if len(curve):
+            found.setdefault(f"{source}.{name if guest.isdigit() else rest}", []).append(curve)
+    return found
 
 
 def _curve(rows: list[tuple[bytes, bytes]]) -> Curve:
@@ -234,7 +255,8 @@ def clean(value: Any, longest: int = LONGEST_TEXT) -> Any:
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [clean(item, longest) for item in value]
+        # Long lists are of whole numbers, mostly: histograms.
+        return [item if item.__class__ is int else clean(item, longest) for item in value]
     if isinstance(value, float) and value - value != 0:
         return None
     return value

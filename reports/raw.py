@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import io
 import json
@@ -18,6 +19,8 @@ from reports.load import Json, Run, clean
 # Written after the page, or the page itself: listing them would make a second rendering differ from the first.
 _NOT_LISTED = ("report.html", "manifest.json")
 _MANY_FILES = 400
+# Longer than this, a download is packed: the page of a large run would be made of it.
+_PLAIN_BYTES = 256 << 10
 _BOOT = ("boot", "host", "cell", "arm", "block", "order", "attempt", "status")
 # Values of each block are in values.csv.
 _BLOCKS = ("arm_blocks", "reference_blocks")
@@ -57,7 +60,12 @@ def downloads(run: Run) -> list[Download]:
 
 def _download(name: str, kind: str, said: str, text: str) -> Download:
     data = text.encode("utf-8", "backslashreplace")
-    link = f"data:{kind};charset=utf-8;base64,{b64encode(data).decode()}"
+    if len(data) > _PLAIN_BYTES:
+        # mtime=0: the same values give the same bytes.
+        name, kind, data = f"{name}.gz", "application/gzip", gzip.compress(data, 9, mtime=0)
+    else:
+        kind = f"{kind};charset=utf-8"
+    link = f"data:{kind};base64,{b64encode(data).decode()}"
     return Download(name, said, link, show(len(data), "byte"), hashlib.sha256(data).hexdigest())
 
 

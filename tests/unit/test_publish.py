@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,3 +142,19 @@ def test_every_report_of_this_repository_is_made_again_byte_for_byte(tmp_path: P
 
 def test_the_index_of_this_repository_is_that_of_its_reports() -> None:
     assert (HERE / index.INDEX).read_text(encoding="utf-8") == index.page(HERE)
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "1"},
+        {"TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "LANGUAGE": "de", "PYTHONHASHSEED": "2"},
+    ],
+)
+def test_a_page_is_the_same_in_every_time_zone_and_locale(tmp_path: Path, where: dict[str, str]) -> None:
+    shutil.copytree(HERE / "quick-emulated", tmp_path / "quick-emulated")
+    for made in MADE:
+        (tmp_path / "quick-emulated" / made).unlink()
+    argv = [sys.executable, "-m", "bench", "report", str(tmp_path / "quick-emulated")]
+    subprocess.run(argv, cwd=HERE.parents[1], env={**os.environ, **where}, check=True, stdout=subprocess.DEVNULL)
+    assert contents(tmp_path / "quick-emulated") == contents(HERE / "quick-emulated")
