@@ -38,6 +38,7 @@ class Operations:
             "clock": self.clock,
             "setup": self.setup,
             "map": self.map,
+            "take_free": self.take_free,
             "touch": self.touch,
             "verify": self.verify,
             "release": self.release,
@@ -99,6 +100,13 @@ class Operations:
             raise ValueError(f"region {region!r} is mapped already: release it with munmap first")
         mapped = self._regions[region] = map_region(bytes, mapping, thp)
         return {"bytes": mapped.bytes, "page_bytes": mapped.page_bytes}
+
+    def take_free(self, region: str, keep_bytes: int) -> dict[str, Any]:
+        """Maps and touches all free memory but `keep_bytes`, so that what is freed later is what is taken next."""
+        size = max(0, guestos.meminfo(self._root)["MemFree"] - keep_bytes)
+        taken = self.map(region, max(size, 1))
+        self.touch(region)
+        return taken
 
     def touch(self, region: str, mode: Any = "write", histogram: bool = False) -> dict[str, Any]:
         """Touches every page once. With a histogram: quantiles of the latency of one page, and the buckets in use."""

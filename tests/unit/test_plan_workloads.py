@@ -29,7 +29,7 @@ def test_regions_are_used_only_while_they_are_mapped(workload: str, iterations: 
     mapped: set[str] = set()
     for phase in phases(workload, iterations=iterations):
         op, region = phase["op"], phase["args"].get("region")
-        if op == "map":
+        if op in ("map", "take_free"):
             assert region not in mapped
             mapped.add(region)
         elif region is not None:
