@@ -248,7 +248,7 @@ def order(run: Run) -> list[tuple[str, str, str]]:
 
 def plan_text(run: Run) -> str:
     """plan.yaml of the run, safe to show; "" where there is none."""
-    path = run.folder / "plan.yaml"
+    path = run.sources[0] / "plan.yaml"
     return str(clean(path.read_text("utf-8", "replace"), _LONGEST_PLAN)) if path.is_file() else ""
 
 

@@ -25,8 +25,8 @@ _MANY_TIMES = 5.0
 _SMALLEST_FACTOR, _LARGEST = 1e-6, 1e18
 
 
-def forest(figure_id: str, shown: Forest, arm: int) -> Picture:
-    """arm: the place of the arm under question, for its colour."""
+def forest(figure_id: str, shown: Forest, arm: int, each: str = "Host") -> Picture:
+    """arm: the place of the arm under question, for its colour. each: what one line is."""
     shown = replace(shown, lines=tuple(_within(line, shown.kind) for line in shown.lines))
     names = [line.host or ALL for line in shown.lines]
 
@@ -52,8 +52,8 @@ def forest(figure_id: str, shown: Forest, arm: int) -> Picture:
 
     rows = tuple((line.host or ALL, line.text if line.effect is not None else "no value", _interval(line, shown))
                  for line in shown.lines)  # fmt: skip
-    title, said = f"{shown.title}, host by host", f"{_said(shown.lines)}."
-    return picture(figure_id, title, said, draw, Table(("Host", "Effect", "95 % interval"), rows))
+    title, said = f"{shown.title}, {each.lower()} by {each.lower()}", f"{_said(shown.lines)}."
+    return picture(figure_id, title, said, draw, Table((each, "Effect", "95 % interval"), rows))
 
 
 def _interval(line: Line, shown: Forest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -36,7 +37,7 @@ def page(folder: Path) -> str:
     entries, unread = [], []
     for path in sorted(path.parent for path in folder.glob("*/run.json") if not path.parent.name.startswith(".")):
         try:
-            entries.append(_entry(path))
+            entries.append(entry_of(read_run(path), folder))
         except InputError as error:
             unread.append(str(error))
     entries.sort(key=lambda entry: (str(entry.run.run.get("started", "")), entry.name), reverse=True)
@@ -44,7 +45,7 @@ def page(folder: Path) -> str:
     return text
 
 
-def _entry(path: Path) -> Entry:
-    run = read_run(path)
-    link = f"{quote(path.name)}/{PAGE}"
-    return Entry(path.name, link, run, result.verdict(run), ", ".join(run.host_names), len(run.boots))
+def entry_of(run: Run, beside: Path) -> Entry:
+    """A run for a page that lies in `beside`."""
+    link = quote(os.path.relpath(run.folder / PAGE, beside))
+    return Entry(run.folder.name, link, run, result.verdict(run), ", ".join(run.host_names), len(run.boots))

@@ -56,6 +56,11 @@ class Run:
     places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
+    def sources(self) -> list[Path]:
+        """The run folders that the page is made of."""
+        return list(dict.fromkeys(self.places.values())) or [self.folder]
+
+    @property
     def accel(self) -> str:
         return str(self.run.get("accel") or self.analysis.get("accel") or "unknown")
 

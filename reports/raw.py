@@ -52,7 +52,7 @@ def downloads(run: Run) -> list[Download]:
         _download("values.csv", "text/csv", "every value of every boot, one row an iteration", values_csv(run)),
         _download("analysis.json", "application/json", "every comparison and warning", _analysis(run)),
     ]
-    plan = run.folder / "plan.yaml"
+    plan = run.sources[0] / "plan.yaml"
     if plan.is_file():
         found.append(_download(plan.name, "text/plain", "the plan, resolved", plan.read_text("utf-8", "replace")))
     return found if run.boots else found[2:]
@@ -104,10 +104,10 @@ def _without(value: Any) -> Any:
 
 
 def files(run: Run) -> tuple[list[File], int]:
-    """The files in the run folder by name, the page itself left out; of very many the first, and how many there are."""
-    found = sorted(path for path in run.folder.rglob("*") if path.is_file() and path.name not in _NOT_LISTED)
-    found = [path for path in found if not path.name.endswith((".tmp", ".part"))]
-    names = [(path.relative_to(run.folder).as_posix(), path.read_bytes()) for path in found[:_MANY_FILES]]
+    """The files in the run folders by name, the pages left out; of very many the first, and how many there are."""
+    found = [path for folder in run.sources for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for path in found if path.name not in _NOT_LISTED and not path.name.endswith((".tmp", ".part"))]
+    names = [(os.path.relpath(path, run.folder), path.read_bytes()) for path in found[:_MANY_FILES]]
     return [_file(name, data) for name, data in names], len(found)
 
 

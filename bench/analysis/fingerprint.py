@@ -124,7 +124,7 @@ def _of_the_plans(base: Side, head: Side) -> Iterator[Difference]:
         yield Difference("", "plan.yaml", *known)
         return
     for name in sorted({*base.plan, *head.plan} - FREE):
-        a, b = (_plain(side.plan.get(name)) if side.plan else UNKNOWN for side in (base, head))
+        a, b = (plain(side.plan.get(name)) if side.plan else UNKNOWN for side in (base, head))
         if a != b:
             yield Difference("", f"plan.yaml: {name}", a, b)
 
@@ -166,5 +166,5 @@ def _listed(names: dict[tuple[str, str, str], list[Boot]]) -> str:
     return ", ".join("/".join(name) for name in names) or "none"
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

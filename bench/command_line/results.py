@@ -27,9 +27,11 @@ def list_command(what: str, as_json: bool) -> None:
     "report",
     epilog="\b\nExamples:\n  bench report results/20260101-120000-quick\n"
     "  bench report results/20260101-120000-quick --publish quick-lab-1\n"
-    "  bench report results/20260101-120000-quick --markdown >> comment.md",
+    "  bench report results/20260101-120000-quick --markdown >> comment.md\n"
+    "  bench report results/*-overhead --out overhead.html     hosts side by side, or the same hosts over time",
 )
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN]...")
+@click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the page; default several.html beside.")
 @click.option(
     "--publish",
     metavar="NAME",
@@ -39,15 +41,27 @@ def list_command(what: str, as_json: bool) -> None:
 @click.option("--text", "form", flag_value="text", help="Print the page in short, for a terminal or a mail; no page.")
 @click.option("--markdown", "form", flag_value="markdown", help="The same for a merge request.")
 @click.option("--into", type=click.Path(path_type=Path), help="With --publish: instead of reports/published.")
-def report_command(run: Path, publish: str | None, into: Path | None, form: str | None) -> None:
-    """Analyse RUN again and render its page; prints the page's path, or the page in short."""
+def report_command(
+    runs: tuple[Path, ...], out: Path | None, publish: str | None, into: Path | None, form: str | None
+) -> None:
+    """Analyse RUN again and render its page; prints the page's path, or the page in short. Of several runs of one plan:
+    one page.
+    """
     from bench.commands import publish as publishing
-    from bench.commands.reporting import brief, report
+    from bench.commands.reporting import brief, report, several
 
     if publish is None and into is not None:
         raise InputError("--into goes with --publish NAME")
     if publish is not None and form is not None:
         raise InputError(f"--{form} prints and --publish writes: one at a time")
+    if len(runs) > 1 and (publish is not None or form is not None):
+        raise InputError(f"--{form or 'publish'} takes one run; {len(runs)} were named")
+    if len(runs) == 1 and out is not None:
+        raise InputError("--out goes with several runs; the page of one lies in its folder")
+    if len(runs) > 1:
+        click.echo(several(runs, out))
+        return
+    run = runs[0]
     if publish is None:
         click.echo(brief(run, form) if form else report(run), nl=form is None)
         return

@@ -10,6 +10,7 @@ from typing import Any
 from bench.analysis.analyse import analyse
 from bench.analysis.fingerprint import Side, differences
 from bench.analysis.lkml import mail_table
+from bench.analysis.several import apart, as_one, unlike
 from bench.analysis.tables import verdict_table
 from bench.analysis.unpaired import against
 from bench.analysis.unpaired_tables import FORMS as UNPAIRED_FORMS
@@ -45,6 +46,34 @@ def report(path: Path) -> Path:
     if (beside / index.INDEX).is_file():
         index.render(beside)
     return page
+
+
+def several(paths: Sequence[Path], out: Path | None) -> Path:
+    """One page of several runs of one plan: of hosts side by side and combined where each run has hosts of its own,
+    else of the same hosts from run to run. out: the file, else `several.html` beside the first run.
+
+    Raises InputError for no run folder, InvalidError when the runs did not ask the same.
+    """
+    from reports.load import read_run
+    from reports.several import one_after_another, side_by_side
+
+    folders = [RunFolder.existing(path) for path in paths]
+    if len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise InputError("bench report: a run is named twice")
+    sides = [_side(folder) for folder in folders]
+    differ = unlike(sides)
+    if differ:
+        raise InvalidError("\n  ".join(["these runs did not ask the same, and are not put on one page:", *differ]))
+    for folder in folders:
+        conclude(folder)
+    runs = [read_run(folder.path) for folder in folders]
+    page = out or folders[0].path.absolute().parent / "several.html"
+    if not page.parent.is_dir():
+        raise InputError(f"--out {page}: {page.parent} is no folder; make it, or name another")
+    if not apart(sides):
+        return one_after_another(page, runs)
+    run, boots = as_one(sides)
+    return side_by_side(page, runs, run, analyse(run, boots))
 
 
 def brief(path: Path, form: str) -> str:

@@ -19,6 +19,7 @@ from selenium.webdriver.chrome.service import Service
 from synthetic_pages import write_hostile, write_whole
 
 from bench.commands.publish import PUBLISHED
+from bench.commands.reporting import several
 from reports import index
 from reports.page import render
 
@@ -133,10 +134,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Page by name: "whole" and "hostile" of synthetic runs, their "index", and one for each published run."""
+    """Page by name: "whole" and "hostile" of synthetic runs, "index" and "several" of them, each published run."""
     folder = tmp_path_factory.mktemp("pages")
     whole, hostile = write_whole(folder / "out/whole"), write_hostile(folder / "out/hostile")
     found = {"whole": render(whole), "hostile": render(hostile), "index": index.render(folder / "out")}
+    again = write_whole(folder / "out2/whole")
+    found["several"] = several([whole, again], folder / "out2/several.html")
     for name in NAMES:
         shutil.copytree(HERE / name, folder / name)
         found[name] = render(folder / name)

@@ -11,7 +11,7 @@ from browserlab import NAMES, Browser
 from synthetic_pages import HIT
 
 Pages = dict[str, Path]
-EVERY = ("whole", "hostile", "index", *NAMES)
+EVERY = ("whole", "hostile", "index", "several", *NAMES)
 # A scheme is the same style sheet for every page: these have all of it.
 SCHEMED = ("whole", "index")
 OVERFLOW = """
