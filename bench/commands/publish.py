@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.controller.store import RunFolder
 from bench.errors import InputError
@@ -84,3 +85,14 @@ def _copy(run: Path, copy: Path) -> None:
             place.parent.mkdir(exist_ok=True)
             shutil.copyfile(path, place)
     (copy / "pyperf").mkdir()
+    folder = RunFolder(copy)
+    folder.write_json("run.json", {**folder.run, "command": _without_place(folder.run.get("command"))})
+
+
+def _without_place(command: Any) -> Any:
+    """What was typed, without the folder that the run was written to: that is the controller's own."""
+    if not isinstance(command, list):
+        return command
+    given = [index for index, word in enumerate(command) if word == "--out"]
+    left_out = {place for index in given for place in (index, index + 1)}
+    return [word for index, word in enumerate(command) if index not in left_out and not str(word).startswith("--out=")]

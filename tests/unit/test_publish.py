@@ -58,6 +58,16 @@ def test_a_published_run_makes_the_same_files_again_and_has_no_logs_and_follows_
     assert contents(elsewhere) == first
 
 
+def test_where_the_run_was_written_is_not_told(run: Path, tmp_path: Path) -> None:
+    typed = ["bench", "run", "quick", "--out", "/home/ann/secret plans", "--seed", "7", "--out=/tmp/other"]
+    edit_json(run / "run.json", lambda value: value.update(command=typed))
+    page = publish(run, "mine", tmp_path / "out").page
+    assert not [
+        name for name, data in contents(page.parent).items() if b"secret plans" in data or b"/tmp/other" in data
+    ]
+    assert "bench run quick --seed 7" in Reader(page.read_text(encoding="utf-8")).text
+
+
 def test_the_index_names_every_run_the_newest_first_and_is_renewed_with_each(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     publish(run, "older", out)
