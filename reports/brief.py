@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
+from bench.analysis.markdown import plain, table
 from reports import context, primary, result
 from reports.load import Run
 from reports.validity import Validity, validity
 
 WIDTH = 100
-# What Markdown, or HTML in it, would take for its own.
-_MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~$&])")
 
 
 @dataclass(frozen=True)
@@ -91,20 +89,14 @@ def _columns(table: Sequence[Sequence[str]]) -> list[str]:
 def markdown(run: Run) -> str:
     """For a merge request. Whatever was found in the run's files is text in it, and no markup."""
     first, *others = parts(run)
-    blocks = [f"## {_plain(first.heading)}", f"**{_plain(first.lines[0])}**", *map(_plain, first.lines[1:])]
+    blocks = [f"## {plain(first.heading)}", f"**{plain(first.lines[0])}**", *map(plain, first.lines[1:])]
     for part in others:
-        blocks.append(f"### {_plain(part.heading)}")
+        blocks.append(f"### {plain(part.heading)}")
         if part.lines:
-            blocks.append("\n".join(f"* {_plain(line)}" for line in part.lines))
+            blocks.append("\n".join(f"* {plain(line)}" for line in part.lines))
         if part.table:
-            head, *rows = ([_plain(cell) or " " for cell in row] for row in part.table)
-            lines = [head, ["---"] * len(head), *rows]
-            blocks.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+            blocks.append(table(part.table[0], part.table[1:]))
     return "\n\n".join(blocks) + "\n"
-
-
-def _plain(line: str) -> str:
-    return _MARKUP.sub(r"\\\1", " ".join(line.split()))
 
 
 FORMS: dict[str, Callable[[Run], str]] = {"text": text, "markdown": markdown}

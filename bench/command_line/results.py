@@ -76,7 +76,13 @@ def report_command(
     "  bench compare results/monday results/friday      the same arms then and now, unpaired\n\n\b\n" + EXIT_CODES,
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="RUN [RUN]")
-@click.option("--format", "form", type=click.Choice(["text", "lkml", "json", "csv"]), default="text", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "markdown", "lkml", "json", "csv"]),
+    default="text",
+    show_default=True,
+)
 def compare_command(runs: tuple[Path, ...], form: str) -> None:
     """Compare the arms of RUN, or the same arms of two runs if those measured the same thing (else exit 4)."""
     from bench.commands.reporting import compare

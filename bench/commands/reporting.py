@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.analysis import markdown
 from bench.analysis.analyse import analyse
 from bench.analysis.fingerprint import Side, differences
 from bench.analysis.lkml import mail_table
@@ -22,7 +23,7 @@ from bench.errors import InputError, InvalidError
 
 
 def compare(runs: Sequence[Path], form: str) -> str:
-    """One run's arms, or the same arms in two runs, as "text", "lkml", "json" or "csv". Changes nothing in the folders.
+    """One run's arms, or the same arms in two runs, in one of the forms of `bench compare`. Changes nothing on disk.
 
     Raises InputError for no run folder, and for any number of them but one or two; InvalidError when two runs did not
     measure the same thing.
@@ -93,7 +94,8 @@ def _one(folder: RunFolder, form: str) -> str:
     analysis = analyse(run, boots)
     if form == "json":
         return _json(analysis)
-    return csv_of_run(analysis) if form == "csv" else verdict_table(analysis)
+    forms = {"csv": csv_of_run, "markdown": markdown.of_run, "text": verdict_table}
+    return forms[form](analysis)
 
 
 def _two(first: RunFolder, second: RunFolder, form: str) -> str:
@@ -105,7 +107,7 @@ def _two(first: RunFolder, second: RunFolder, form: str) -> str:
         lines = [f"{base.name} and {head.name} did not measure the same thing, and are not compared (base | head):"]
         raise InvalidError("\n  ".join([*lines, *map(str, differ)]))
     compared = against(base, head)
-    return _json(compared) if form == "json" else UNPAIRED_FORMS[form](compared)
+    return _json(compared) if form == "json" else {**UNPAIRED_FORMS, "markdown": markdown.of_two}[form](compared)
 
 
 def _side(folder: RunFolder) -> Side:
