@@ -90,4 +90,20 @@ def compare_command(runs: tuple[Path, ...], form: str) -> None:
     click.echo(compare(runs, form), nl=False)
 
 
-COMMANDS = (list_command, report_command, compare_command)
+@click.command(
+    "history",
+    epilog="\b\nExamples:\n  bench history results/*-overhead\n"
+    "  bench history results/*-overhead --metric 'faults_*' --format csv > history.csv     for Apache Otava\n\n\b\n"
+    + EXIT_CODES,
+)
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--metric", "metrics", multiple=True, help="Only these, as in 'faults_*'; default: those of the plan.")
+@click.option("--format", "form", type=click.Choice(["text", "csv"]), default="text", show_default=True)
+def history_command(runs: tuple[Path, ...], metrics: tuple[str, ...], form: str) -> None:
+    """Many runs of one plan, from run to run."""
+    from bench.commands.reporting import history
+
+    click.echo(history(runs, metrics, form), nl=False)
+
+
+COMMANDS = (list_command, report_command, compare_command, history_command)

@@ -10,6 +10,7 @@ from typing import Any
 from bench.analysis import markdown
 from bench.analysis.analyse import analyse
 from bench.analysis.fingerprint import Side, differences
+from bench.analysis.history import FORMS, Dated, rows
 from bench.analysis.lkml import mail_table
 from bench.analysis.several import apart, as_one, unlike
 from bench.analysis.tables import verdict_table
@@ -77,14 +78,34 @@ def several(paths: Sequence[Path], out: Path | None) -> Path:
     return side_by_side(page, runs, run, analyse(run, boots))
 
 
+def history(paths: Sequence[Path], wanted: Sequence[str], form: str) -> str:
+    """Runs of one plan from run to run, as "text" or "csv". wanted: globs of metrics, none for those of the plan.
+
+    Raises InputError for no run folder or a glob that no metric has, InvalidError when the runs did not ask the same.
+    """
+    folders = [RunFolder.existing(path) for path in paths]
+    sides = [_side(folder) for folder in folders]
+    differ = unlike(sides)
+    if differ:
+        raise InvalidError("\n  ".join(["these runs did not ask the same:", *differ]))
+    dated = [
+        Dated(folder.path.resolve().name, str(side.run.get("started", "")), analyse(side.run, side.boots))
+        for folder, side in zip(folders, sides, strict=True)
+    ]
+    found = rows(dated, wanted or list(sides[0].run.get("metrics") or {}))
+    if not found:
+        raise InputError(f"--metric {', '.join(wanted)}: these runs have no such metric; see `bench list metrics`")
+    return FORMS[form](found)
+
+
 def brief(path: Path, form: str) -> str:
     """The page in short, as "text" or "markdown", from a new analysis."""
-    from reports.brief import FORMS
+    from reports import brief as short
     from reports.load import read_run
 
     folder = RunFolder.existing(path)
     conclude(folder)
-    return FORMS[form](read_run(folder.path))
+    return short.FORMS[form](read_run(folder.path))
 
 
 def _one(folder: RunFolder, form: str) -> str:
