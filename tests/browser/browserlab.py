@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -117,12 +118,15 @@ def started() -> Iterator[Browser]:
     for option in _OPTIONS:
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    try:
-        driver.set_script_timeout(120)
-        yield Browser(driver)
-    finally:
-        driver.quit()
+    # Chromium leaves files in its temporary folder. It may still be writing there when its driver has gone.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        service = Service(shutil.which("chromedriver"), env={**os.environ, "TMPDIR": folder})
+        driver = webdriver.Chrome(options=options, service=service)
+        try:
+            driver.set_script_timeout(120)
+            yield Browser(driver)
+        finally:
+            driver.quit()
 
 
 @pytest.fixture(scope="session")
