@@ -20,7 +20,8 @@ import pytest
 
 ADDRESS = "127.0.0.1"
 READY_S = 15.0
-# OpenSSH wants it for its separated processes when root starts it; the package's service makes it at boot.
+# OpenSSH wants it for its separated processes when root starts it; the package's service makes it at boot. It stays: a
+# test in another environment, run beside this one, may have a server that needs it.
 SEPARATION = Path("/run/sshd")
 
 
@@ -191,19 +192,6 @@ def descendants(pid: int) -> list[int]:
     return found[1:]
 
 
-@contextlib.contextmanager
-def separation_folder() -> Iterator[None]:
-    """/run/sshd for root, removed where it was made here."""
-    made = os.geteuid() == 0 and not SEPARATION.exists()
-    if made:
-        SEPARATION.mkdir(mode=0o755)
-    try:
-        yield
-    finally:
-        if made:
-            SEPARATION.rmdir()
-
-
 @dataclass
 class SshLab:
     """A home with one key, and servers that let it in."""
@@ -238,14 +226,15 @@ class SshLab:
 @contextlib.contextmanager
 def ssh_lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshLab]:
     """$HOME in `folder`, no agent; servers are gone at the end."""
+    if os.geteuid() == 0:
+        SEPARATION.mkdir(mode=0o755, exist_ok=True)
     home = folder / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     lab = SshLab(folder, home, make_key(folder / "id_test"), [])
-    with separation_folder():
-        try:
-            yield lab
-        finally:
-            for server in lab.servers:
-                server.stop()
+    try:
+        yield lab
+    finally:
+        for server in lab.servers:
+            server.stop()

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +41,15 @@ def dead() -> int:
 
 
 def started(controller: str) -> subprocess.Popen[bytes]:
-    """A process that says that it belongs to this controller."""
-    return subprocess.Popen(SLEEP, env={**os.environ, VARIABLE: controller})
+    """A process that says that it belongs to this controller.
+
+    Popen returns when exec closes its files, a moment before the kernel sets where the new environment lies.
+    """
+    process = subprocess.Popen(SLEEP, env={**os.environ, VARIABLE: controller})
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        assert process.poll() is None
+        time.sleep(0.001)
+    return process
 
 
 @pytest.fixture
