@@ -3,6 +3,8 @@
     BenchError
     ├── InputError      2    a file or an option is wrong: "file:line: key: what is wrong, what would be right"
     ├── MissingError    2    this machine lacks something; carries the exact command that mends it
+    ├── RegressionError 1    something became worse, and stayed so when it was measured again
+    ├── UndecidedError  3    what was asked cannot be told from what was measured
     ├── InvalidError    4    a control failed, data are missing, or the mechanism was not seen working
     ├── LabError        5    a host, QEMU or the connection failed; carries host, command and last lines
     └── Interrupted   130    the user asked to stop
@@ -47,6 +49,18 @@ class MissingError(BenchError):
         super().__init__(f"{message}\n  run: {command}" if command else message)
         self.message = message
         self.command = command
+
+
+class RegressionError(BenchError):
+    """A blocking comparison is worse, and was worse again with fresh boots."""
+
+    exit_code = 1
+
+
+class UndecidedError(BenchError):
+    """What was asked cannot be told from what was measured."""
+
+    exit_code = 3
 
 
 class InvalidError(BenchError):

@@ -27,6 +27,7 @@ from reports.validity import validity
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html"
+USUAL = "95 % interval"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,19 @@ def page(run: Run) -> str:
     cells = [cell_of(run, number, host, cell, unread) for number, (host, cell) in enumerate(run.cells(), start=1)]
     shown = {**_result(run), **_trust(run, unread), **_cells(cells), "run": run, "plan": run.run}
     text: str = template("report.html.j2").render(**shown)
-    return text
+    return named_interval(text, run)
+
+
+def named_interval(text: str, run: Run) -> str:
+    """A run that was looked at several times has intervals of more than 95 %; its page says so wherever it says 95 %.
+
+    One place for all of them: tables, figures, the glossary. The term stands nowhere else.
+    """
+    percent = next((row["percent"] for pair in run.analysis.get("cells", []) for row in pair["metrics"]
+                    if "percent" in row), None)  # fmt: skip
+    if percent is None:
+        return text
+    return text.replace(USUAL, f"{percent:.3g} % interval").replace("in 95 of 100", f"in {percent:.3g} of 100")
 
 
 def template(name: str) -> Any:

@@ -91,6 +91,7 @@ def _shown(by_host: Mapping[str, Entry], item: Combined, p_holm: float | None, l
         "effect": comparison.effect if one else None,
         "low": comparison.low if one else None,
         "high": comparison.high if one else None,
+        **({} if comparison.percent == 95 else {"percent": comparison.percent}),
         "p": comparison.p if one else None,
         "p_holm": p_holm if one else None,
         "n": comparison.n,

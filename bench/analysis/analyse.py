@@ -34,7 +34,7 @@ def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
     the headline. All others of METRICS are compared too, with default margins, as a family of their own.
     """
     every = entries(run, boots)
-    found, combined = _by_host(run, every), over_hosts(run, every)
+    found, combined = by_host(run, boots, every), over_hosts(run, every)
     doubts = suspicion.of_run(run, boots, found, combined)
     result = {
         "schema": SCHEMA,
@@ -60,7 +60,7 @@ def marked(accel: Any, compared: Container[str]) -> list[str]:
     return times if accel != "kvm" else []
 
 
-def _by_host(run: Run, every: Sequence[Entry]) -> list[dict[str, Any]]:
+def by_host(run: Run, boots: Sequence[Boot], every: Sequence[Entry]) -> list[dict[str, Any]]:
     """One item a host, cell and arm, with its metrics."""
     p_values = adjusted([entry.comparison.p for entry in every], [entry.blocking for entry in every])
     metrics: dict[tuple[Cell, str], list[dict[str, Any]]] = {}
@@ -69,16 +69,25 @@ def _by_host(run: Run, every: Sequence[Entry]) -> list[dict[str, Any]]:
         verdict = decide(entry.comparison, entry.metric, entry.margin, p_holm, least_blocks(run))
         metrics.setdefault((entry.cell, entry.arm), []).append(_shown(entry, verdict, p_holm))
         blocks[(entry.cell, entry.arm)] = entry.blocks
-    return [_cell(run, cell, arm, blocks[(cell, arm)], shown) for (cell, arm), shown in metrics.items()]
+    return [_cell(run, boots, cell, arm, blocks[(cell, arm)], shown) for (cell, arm), shown in metrics.items()]
 
 
-def _cell(run: Run, cell: Cell, arm: str, blocks: list[int], metrics: list[dict[str, Any]]) -> dict[str, Any]:
+def planned(run: Run, boots: Sequence[Boot], cell: Cell, complete: Sequence[int]) -> int:
+    """The blocks that a cell should have: the plan's, or those that were begun where a run may end sooner."""
+    if run.get("looks") or run.get("budget_s") is not None:
+        return max((int(boot["block"]) for boot in boots if (boot["host"], boot["cell"]) == cell), default=0)
+    return int(run.get("blocks", len(complete)))
+
+
+def _cell(
+    run: Run, boots: Sequence[Boot], cell: Cell, arm: str, blocks: list[int], metrics: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "host": cell[0],
         "cell": cell[1],
         "reference": reference_of(run, arm),
         "arm": arm,
-        "blocks": run.get("blocks", len(blocks)),
+        "blocks": planned(run, boots, cell, blocks),
         "complete_blocks": blocks,
         "metrics": metrics,
     }
@@ -98,6 +107,7 @@ def _shown(entry: Entry, verdict: Verdict, p_holm: float | None) -> dict[str, An
         "low": comparison.low,
         "high": comparison.high,
         "detectable": detectable(comparison.error, comparison.n - 1, metric, comparison.levels.different),
+        **_percent(comparison.percent),
         "p": comparison.p,
         "p_holm": p_holm,
         "n": comparison.n,
@@ -110,6 +120,11 @@ def _shown(entry: Entry, verdict: Verdict, p_holm: float | None) -> dict[str, An
         "reference_blocks": entry.reference_blocks,
         "arm_blocks": entry.arm_blocks,
     }
+
+
+def _percent(percent: float) -> dict[str, float]:
+    """Of the interval, where it is not the usual 95."""
+    return {} if percent == 95 else {"percent": percent}
 
 
 def _why(entry: Entry, verdict: Verdict) -> str:

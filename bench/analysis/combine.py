@@ -21,7 +21,7 @@ from bench.analysis.series import FloatArray
 from bench.analysis.verdict import LEVEL
 from bench.wire.metrics import Metric
 
-Z95, Z90 = (float(special.ndtri(q)) for q in (0.975, 0.95))
+Z95 = float(special.ndtri(0.975))
 # A tail below this has a score of about 37 already; 0 would give infinities, and their differences no number.
 _LEAST_TAIL = 1e-300
 
@@ -132,23 +132,32 @@ def _combined(whole: Combined, kept: Mapping[str, Comparison], metric: Metric) -
         return replace(whole, differ=(whole.hosts[int(np.argmin(d))], whole.hosts[int(np.argmax(d))]))
     share = shares(error)
     mean = float(np.sum(share * d))
-    wide, narrow = interval(d, error, df, Z95), interval(d, error, df, Z90)
+    levels = next(iter(kept.values())).levels
+    tails = (levels.different / 2, levels.equivalent)
+    scores = [float(special.ndtri(1 - tail)) for tail in tails]
+    wide, narrow = (interval(d, error, df, z) for z in scores)
     if not wide[0] <= mean <= wide[1]:
         return replace(whole, why_not="weighted mean and interval contradict each other: too few blocks to weigh by")
     p_zero = 2 * float(special.ndtr(-abs(float(score(d, error, df)))))
     rounding = float(np.sum(share * floor))
     return replace(
         whole,
-        comparison=_comparison(whole.comparison.n, mean, float(np.sum(share * robust)), wide, narrow, p_zero, rounding,
-                               metric),
+        comparison=replace(
+            _comparison(whole.comparison.n, mean, float(np.sum(share * robust)), p_zero, rounding, metric,
+                        *_floored(mean, wide, scores[0] * rounding), *_floored(mean, narrow, scores[1] * rounding)),
+            levels=levels,
+        ),
     )  # fmt: skip
 
 
-def _comparison(n: int, d: float, robust: float, wide: tuple[float, float], narrow: tuple[float, float], p: float,
-                rounding: float, metric: Metric) -> Comparison:  # fmt: skip
+def _floored(d: float, ends: tuple[float, float], least: float) -> tuple[float, float]:
     """With the floor of rounding under the interval: it may fall the same way on every host, so it does not shrink."""
+    return min(ends[0], d - least), max(ends[1], d + least)
+
+
+def _comparison(n: int, d: float, robust: float, p: float, rounding: float, metric: Metric, low: float, high: float,
+                low90: float, high90: float) -> Comparison:  # fmt: skip
     turn = sign(metric)
-    low, high = min(wide[0], d - Z95 * rounding), max(wide[1], d + Z95 * rounding)
     ends = sorted((turn * low, turn * high))
     return Comparison(
         n=n,
@@ -160,8 +169,8 @@ def _comparison(n: int, d: float, robust: float, wide: tuple[float, float], narr
         d=d,
         d_low=low,
         d_high=high,
-        d_low90=min(narrow[0], d - Z90 * rounding),
-        d_high90=max(narrow[1], d + Z90 * rounding),
+        d_low90=low90,
+        d_high90=high90,
         d_robust=robust,
         floor=rounding,
     )

@@ -54,6 +54,11 @@ class Comparison:
     floor: float = 0.0
     levels: Levels = ONE_LOOK
 
+    @property
+    def percent(self) -> float:
+        """Of the interval: 95 where there is one look."""
+        return 100 * (1 - self.levels.different)
+
 
 def compare(
     reference: Sequence[float | None], arm: Sequence[float | None], metric: Metric, levels: Levels = ONE_LOOK

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from bench.analysis.blocks import Cell, Run, arms_of, by_block, cells, chosen, complete_blocks
 from bench.analysis.compare import Comparison, compare
 from bench.analysis.kinds import workload_of
+from bench.analysis.looks import Levels, levels
 from bench.analysis.values import Boot, number
 from bench.analysis.verdict import default_margin, holm
 from bench.wire.metrics import Metric, metrics_of
@@ -64,6 +65,11 @@ def least_blocks(run: Run) -> int:
     return max(2, int(run.get("min_blocks") or DEFAULT_MIN_BLOCKS))
 
 
+def levels_of(run: Run) -> Levels:
+    """The levels of a run's looks; of one look where its number of blocks was fixed."""
+    return levels(tuple(run.get("looks") or (max(2, int(run.get("blocks") or 2)),)))
+
+
 def adjusted(p_values: Sequence[float | None], blocking: Sequence[bool]) -> list[float | None]:
     """Holm over the blocking family, and apart from it over all others; order is kept."""
     result: list[float | None] = [None] * len(p_values)
@@ -92,7 +98,7 @@ def _entries(run: Run, boots: Sequence[Boot], cell: Cell, arm: str) -> list[Entr
                 metric,
                 default_margin(metric) if margin is None else margin,
                 rule is not None and bool(rule.get("blocking", True)),
-                compare(a, b, metric),
+                compare(a, b, metric, levels_of(run)),
                 blocks,
                 a,
                 b,

@@ -14,7 +14,21 @@ from bench.wire.units import show_bytes
 
 UNKNOWN = "not recorded"
 # What a plan may say differently, since it changes no boot: how many, in which order, and how they are judged.
-FREE = frozenset({"seed", "blocks", "min_blocks", "retries", "parallel", "question", "metrics", "pareto"})
+FREE = frozenset(
+    {
+        "seed",
+        "blocks",
+        "looks",
+        "budget_s",
+        "gate",
+        "min_blocks",
+        "retries",
+        "parallel",
+        "question",
+        "metrics",
+        "pareto",
+    }
+)
 # Options of QEMU that say what the guest is; a value with a path in it names a file of this one boot.
 SHAPING = ("-machine", "-accel", "-cpu", "-smp", "-m", "-device")
 

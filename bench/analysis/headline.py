@@ -58,7 +58,7 @@ def sentence(pair: dict[str, Any], metric: dict[str, Any], accel: str, only: str
     if metric["low"] is None or metric["high"] is None:
         tail = f"no interval, {tail}"
     else:
-        tail = f"95 % interval {interval(metric)}, {tail}"
+        tail = f"{interval_title([metric])} {interval(metric)}, {tail}"
     because = f"; undecided: {metric['why']}" if metric["verdict"] == "undecided" else ""
     return f"{title}: {_change(metric)} with arm {arm} {_than(metric)} {reference}{values} ({tail}){because}."
 
@@ -66,6 +66,11 @@ def sentence(pair: dict[str, Any], metric: dict[str, Any], accel: str, only: str
 def effect(metric: dict[str, Any]) -> str:
     """The effect as shown in tables: a factor "×0.182", or a difference with its sign."""
     return amount(metric["effect"], metric)
+
+
+def interval_title(metrics: Sequence[dict[str, Any]]) -> str:
+    """What the interval of these metrics of one run is called: after several looks it is one of more than 95 %."""
+    return f"{metrics[0].get('percent', 95):.3g} % interval" if metrics else "95 % interval"
 
 
 def interval(metric: dict[str, Any]) -> str:

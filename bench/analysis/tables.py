@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import controls, pareto
-from bench.analysis.headline import effect, interval
+from bench.analysis.headline import effect, interval, interval_title
 from bench.wire.units import show
 
 WIDTH = 100
@@ -120,7 +120,14 @@ def _pair(pair: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     shown = [row for row in rows if (row["reference"], row["arm"]) != (NOTHING, NOTHING)]
     if not shown:
         return "\n".join([*_wrapped(title), "nothing was measured in both arms"])
-    head = ("metric", _cut(pair["reference"], 12), _cut(pair["arm"], 12), "effect", "95 % interval", "verdict")
+    head = (
+        "metric",
+        _cut(pair["reference"], 12),
+        _cut(pair["arm"], 12),
+        "effect",
+        interval_title(pair["metrics"]),
+        "verdict",
+    )
     body = [[_name(row), *(str(row[name]) for name in _SHOWN[1:])] for row in shown]
     return "\n".join([*_wrapped(title), *text_table(head, body)])
 
@@ -144,7 +151,7 @@ def _combined(pair: dict[str, Any], marked: Sequence[str]) -> str:
         for metric in pair["metrics"]
         if metric["hosts"] > 1
     ]
-    head = ("metric", "effect", "95 % interval", "hosts", "blocks", "verdict")
+    head = ("metric", "effect", interval_title(pair["metrics"]), "hosts", "blocks", "verdict")
     table = text_table(head, body) if body else ["no two hosts have values of both arms"]
     return "\n".join([*(line for text in (title, *notes) for line in _wrapped(text)), *table])
 

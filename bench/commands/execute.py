@@ -19,8 +19,9 @@ from bench.controller.lab import Cargo, Lab
 from bench.controller.outcome import conclude, problem, resume_command
 from bench.controller.plan import Plan
 from bench.controller.progress import Progress, progress_for
-from bench.controller.run import HostRun, Outcome, statuses, unfinished
+from bench.controller.run import HostRun, Outcome, statuses
 from bench.controller.schedule import estimate_s
+from bench.controller.stops import asked_for, unfinished
 from bench.controller.store import RunFolder, StoreError
 from bench.errors import BenchError, Interrupted, LabError, reason_of
 from bench.wire.job import Hold, Job
@@ -43,7 +44,8 @@ class Going:
 
     def left(self, host: str) -> list[Job]:
         """The boots of a host that have no result yet."""
-        return unfinished(self.jobs[host], statuses(self.folder, host), self.plan.retries)
+        asked = asked_for(self.folder, host, self.jobs[host], self.plan.retries)
+        return unfinished(asked, statuses(self.folder, host), self.plan.retries)
 
     @property
     def finished(self) -> set[str]:

@@ -23,8 +23,9 @@ from bench.controller.inventory import Host, hosts_text, load_inventory
 from bench.controller.lab import Cargo, Connect
 from bench.controller.plan import Options, Plan, dump_plan, load_plan, precheck, resolve
 from bench.controller.progress import clock
-from bench.controller.run import statuses, unfinished
+from bench.controller.run import statuses
 from bench.controller.schedule import estimate_s
+from bench.controller.stops import asked_for, unfinished
 from bench.controller.store import SCHEMA, RunFolder, check_destination
 from bench.errors import InputError
 from bench.host.qemu import qemu_argv
@@ -90,7 +91,8 @@ def resume(path: Path, how: How) -> None:
     plan = resolve(plan_file, facts["accel"])
     known = Survey({host.name: answer for host in hosts if (answer := folder.host(host.name)) is not None}, {})
     jobs = {host.name: jobs_of(plan, host, known, facts["accel"], facts["seed"]) for host in hosts}
-    left = {name: len(unfinished(mine, statuses(folder, name), plan.retries)) for name, mine in jobs.items()}
+    asked = {name: asked_for(folder, name, mine, plan.retries) for name, mine in jobs.items()}
+    left = {name: len(unfinished(mine, statuses(folder, name), plan.retries)) for name, mine in asked.items()}
     busy = [host for host in hosts if left[host.name]]
     labs = Labs(hosts, how.parallel or plan.parallel, how.connect)
     check_twins(busy, labs.parallel, wait=how.wait)
@@ -160,7 +162,10 @@ def _say_what(plan: Plan, found: Survey, jobs: Mapping[str, Sequence[Job]]) -> N
     count = sum(len(mine) for mine in jobs.values())
     longest = clock(max(sum(map(estimate_s, mine)) for mine in jobs.values()))
     where = f" on {len(jobs)} hosts, about {longest} each" if len(jobs) > 1 else f", about {longest}"
-    say(f"plan {plan.name}{f' ({plan.variant})' if plan.variant else ''}: {count} boots{where}")
+    most = "at most " if plan.looks or plan.budget_s is not None else ""
+    say(f"plan {plan.name}{f' ({plan.variant})' if plan.variant else ''}: {most}{count} boots{where}")
+    if plan.looks:
+        say(f"a cell is decided as soon as it can be, after {', '.join(map(str, plan.looks))} blocks")
     if found.accel == "tcg":
         reasons = {kvm["reason"] for answer in found.answers.values() if (kvm := answer["kvm"])}
         why = f": {'; '.join(sorted(reasons))}" if reasons else " as asked for"
@@ -186,6 +191,8 @@ def _run_facts(
         "cells": [cell.name for cell in plan.cells],
         "cell_arms": {cell.name: [arm.name for arm in plan.arms_of(cell)] for cell in plan.cells if cell.arms},
         "blocks": plan.blocks,
+        **({"looks": list(plan.looks)} if plan.looks else {}),
+        **({"budget_s": plan.budget_s} if plan.budget_s is not None else {}),
         "min_blocks": plan.min_blocks,
         "metrics": to_json(plan.metrics),
         "pareto": [list(pair) for pair in plan.pareto],

@@ -172,6 +172,7 @@ def dump_plan(plan: Plan) -> str:
     """The plan as a file without variants; loaded and resolved again it is equal to `plan`."""
     own = plan.written or plan
     content: dict[str, Any] = {**{name: getattr(plan, name) for name in SAME}, "reference": own.reference}
+    content["looks"] = list(plan.looks)
     content |= {"tune": list(plan.tune), "quiet": quiet_entry(plan.quiet)}
     content["swap"] = {"file": plan.swap_file_bytes or None}
     content["guest"] = {

@@ -23,8 +23,9 @@ from bench.controller.cells import (
 from bench.controller.change import Change, read_change, unfit_names
 from bench.controller.conditions import QUIET, QuietModel, SwapModel, quiet_of, read_tune
 from bench.controller.interests import Interest, read_metrics, read_pareto
+from bench.controller.looks import blocks_of, read_looks
 from bench.controller.programs import Program, read_programs
-from bench.controller.quantities import Name
+from bench.controller.quantities import Name, Seconds
 from bench.controller.yamlfile import Document, Problem, Strict, check, valid_names
 from bench.wire.job import Arm, Quiet
 from bench.wire.units import MIB, show_bytes
@@ -32,7 +33,7 @@ from bench.wire.units import MIB, show_bytes
 # Keys whose value in a file is that of the plan.
 SAME = (
     "name", "question", "variant", "blocks", "min_blocks", "retries", "sample_hz", "accel", "seed",
-    "parallel", "qmp_hz",
+    "parallel", "qmp_hz", "budget_s",
 )  # fmt: skip
 
 
@@ -53,6 +54,13 @@ class PlanModel(Strict):
     arms: list[Any] = Field(min_length=1, description="a list of arms, as in [none, reporting]")
     workloads: list[Any] = Field(min_length=1, description="a list of workloads, as in [cycle]")
     blocks: int = Field(default=10, ge=1, le=1000, description="a whole number from 1 to 1000, as in 10")
+    looks: Any = Field(
+        default=[],
+        description="numbers of blocks after which a cell may be decided, as in [6, 10, 15, 20, 30], or default: these",
+    )
+    budget_s: Seconds | None = Field(
+        default=None, description="seconds after which a host begins no other block, as in 3600, or null"
+    )
     min_blocks: int = Field(default=3, ge=1, le=1000, description="a whole number from 1 to 1000, as in 3")
     retries: int = Field(default=1, ge=0, le=10, description="a whole number from 0 to 10, as in 1")
     sample_hz: float = Field(default=20.0, ge=1, le=200, description="a number from 1 to 200, as in 20")
@@ -106,6 +114,8 @@ class Plan:
     """A plan resolved for one run. metrics: ordered, the first is the one of the verdict. seed None: to be chosen.
 
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
+    looks: complete blocks at which a cell may be decided, rising, the last one is `blocks`; () for a fixed number.
+    budget_s: seconds after which a host begins no other block, None for no limit.
     swap_file_bytes: of the swap file that a host makes for the run, 0 for none.
     against: arm -> the one that it is compared with, where that is not the reference. pareto: pairs of metrics.
     same_as: arm -> the one that it repeats and is compared with (A/A). change: base and head; then arms are the copies,
@@ -134,6 +144,8 @@ class Plan:
     pareto: tuple[tuple[str, str], ...] = ()
     programs: tuple[Program, ...] = ()
     qmp_hz: float = 0.0
+    looks: tuple[int, ...] = ()
+    budget_s: float | None = None
     same_as: dict[str, str] = field(default_factory=dict)
     change: Change | None = None
     written: Plan | None = None
@@ -178,12 +190,13 @@ def spelled_out(document: Document) -> Document:
 
 
 # Keys that are read by themselves, each by its own reader.
-_PARTS = {
+_PARTS: dict[str, Any] = {
     "metrics": read_metrics,
     "tune": read_tune,
     "pareto": read_pareto,
     "programs": read_programs,
     "change": read_change,
+    "looks": read_looks,
 }
 
 
@@ -196,7 +209,7 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
         return None, problems
     arms, wrong_arms = read_arms(document)
     cells, wrong_cells = read_cells(document)
-    parts: dict[str, tuple[Any, list[Problem]]] = {name: read(document) for name, read in _PARTS.items()}
+    parts: dict[str, tuple[Any, list[Problem]]] = {name: reader(document) for name, reader in _PARTS.items()}
     problems += [*wrong_arms, *wrong_cells, *(problem for _, wrong in parts.values() for problem in wrong)]
     against: dict[str, str] = {}
     if not wrong_arms and arms:
@@ -213,9 +226,10 @@ def build(document: Document) -> tuple[Plan | None, list[Problem]]:
     if model is None or problems:
         return None, problems
     same = {name: getattr(model, name) for name in SAME}
+    read = {name: value for name, (value, _) in parts.items()}
+    read |= blocks_of(model.blocks if "blocks" in document.value else None, read["looks"], model.blocks)
     return Plan(
-        **same,
-        **{name: value for name, (value, _) in parts.items()},
+        **{**same, **read},
         reference=model.reference or arms[0].name,
         arms=arms,
         cells=tuple(cell for cell in cells if not cell.skip),

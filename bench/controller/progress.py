@@ -30,6 +30,10 @@ class Listener(Protocol):
         """jobs: those that are left on this host, which may be fewer than it was planned with."""
         ...
 
+    def host_left(self, host: str, jobs: Sequence[Job]) -> None:
+        """jobs: those that are still to be run; the others are needed no more."""
+        ...
+
     def note(self, host: str, event: str, text: str, **facts: Any) -> None:
         """Anything besides boots. event: one word for programs, as "waiting"; text: for people; facts: its details."""
         ...

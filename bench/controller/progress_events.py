@@ -74,6 +74,10 @@ class Telling(ABC):
             self._tally.host_starts(host, jobs)
             self._show(Event("host-start", host, **self._counts(host)))
 
+    def host_left(self, host: str, jobs: Sequence[Job]) -> None:
+        with self._lock:
+            self._tally.host_left(host, jobs)
+
     def note(self, host: str, event: str, text: str, **facts: Any) -> None:
         with self._lock:
             self._show(Event("note", host, kind=event, text=text, facts=facts or None))

@@ -102,6 +102,14 @@ class Tally:
         host.state, host.reason, host.job = "running", "", None
         self._set_left(name, left)
 
+    def host_left(self, name: str, jobs: Sequence[Job]) -> None:
+        """Only these are still to be run: boots that are needed no more are none of the run's."""
+        host = self.hosts[name]
+        before = len(host.left)
+        self._set_left(name, jobs)
+        host.total -= before - len(host.left)
+        self.total = sum(host.total for host in self.hosts.values())
+
     def boot_starts(self, job: Job) -> None:
         """Also a boot that was torn or has failed, and begins again."""
         host = self.hosts[job.host]

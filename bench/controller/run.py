@@ -16,6 +16,7 @@ from bench.controller.collect import Collected
 from bench.controller.keeper import Keeper
 from bench.controller.progress import Listener
 from bench.controller.schedule import second_try
+from bench.controller.stops import Stops, unfinished
 from bench.controller.store import RunFolder, StoreError
 from bench.errors import BenchError, Interrupted, LabError, reason_of
 from bench.wire.codec import to_json
@@ -71,21 +72,6 @@ def statuses(folder: RunFolder, host: str) -> dict[str, str]:
     return {boot["boot"]: boot["status"] for boot in folder.boots() if boot["host"] == host}
 
 
-def unfinished(jobs: Sequence[Job], status: Mapping[str, str], retries: int) -> list[Job]:
-    """The jobs that have no result yet, and a try left."""
-    return [job for job in jobs if not _is_done(job, status, retries)]
-
-
-def _is_done(job: Job, status: Mapping[str, str], retries: int) -> bool:
-    for _ in range(retries + 1):
-        if job.boot not in status:
-            return False
-        if status[job.boot] != "failed":
-            return True
-        job = second_try(job)
-    return True
-
-
 @dataclass(eq=False)
 class HostRun:
     """Runs the jobs of one host. `run` is called once; `stop` by any thread, at any time.
@@ -105,6 +91,8 @@ class HostRun:
     pause: Callable[[float], object] | None = None
     _status: dict[str, str] = field(default_factory=dict)
     _lacking: dict[tuple[str, str], str] = field(default_factory=dict)
+    _block: int = 0
+    _stops: Stops = field(init=False)
     _session: Session | None = None
     _stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -113,9 +101,11 @@ class HostRun:
         self._status = statuses(self.folder, self.host)
         mine = [boot for boot in self.folder.boots() if boot["host"] == self.host and boot["status"] == "skipped"]
         self._lacking = {(boot["cell"], boot["arm"]): boot["reason"] for boot in mine}
+        self._stops = Stops(self.host, self.folder, self.progress, self.retries)
+        self.jobs = self._stops.begin(self.jobs)
         left = unfinished(self.jobs, self._status, self.retries)
         self.progress.host_starts(self.host, left)
-        outcome = self._run(left) if left else Outcome(self.host, "done")
+        outcome = self._run() if left else Outcome(self.host, "done")
         if outcome.state == "lost":
             facts = {"evidence": list(outcome.evidence), "unfinished": list(outcome.unfinished)}
             self.folder.append_event(self.host, "lost", reason=outcome.reason, **facts)
@@ -129,11 +119,11 @@ class HostRun:
         if session is not None:
             session.stop(now=now)
 
-    def _run(self, left: Sequence[Job]) -> Outcome:
+    def _run(self) -> Outcome:
         tries, done = 0, len(self._status)
         while True:
             try:
-                self._connected(left)
+                self._connected()
                 return Outcome(self.host, "done")
             except _ConnectionLostError as lost:
                 error, again = lost.cause, True
@@ -162,7 +152,7 @@ class HostRun:
         text = f"{reason}; connecting again, try {tries} of {len(RECONNECT_AFTER_S)}"
         self.progress.note(self.host, "reconnecting", text, tries=tries)
 
-    def _connected(self, left: Sequence[Job]) -> None:
+    def _connected(self) -> None:
         """One connection's worth of work. Raises _ConnectionLostError where another one may help."""
         if self._stopping.is_set():
             raise Interrupted("stopped")
@@ -178,7 +168,7 @@ class HostRun:
             if self._stopping.is_set():
                 raise Interrupted("stopped")
             with self._held(lab, again=began) as keeper:
-                for job in left:
+                while job := self._next():
                     self._run_one(job, lab, keeper)
         except StoreError:
             raise
@@ -233,6 +223,18 @@ class HostRun:
         if refused:
             names = ", ".join(dict.fromkeys(setting["name"] for setting in refused))
             self.progress.note(self.host, "refused", f"could not be tuned: {names} ({refused[0]['problem']})")
+
+    def _next(self) -> Job | None:
+        """The job to be run now; as a block begins, the ones that are not needed any more are dropped."""
+        left = unfinished(self.jobs, self._status, self.retries)
+        if left and left[0].block != self._block:
+            self._block = left[0].block
+            self.jobs = self._stops.before(self._block, self.jobs)
+            kept = unfinished(self.jobs, self._status, self.retries)
+            if len(kept) < len(left):
+                self.progress.host_left(self.host, kept)
+            return kept[0] if kept else None
+        return left[0] if left else None
 
     def _run_one(self, job: Job, lab: Lab, keeper: Keeper) -> None:
         """A failed boot is tried again right away, in its block."""

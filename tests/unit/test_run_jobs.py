@@ -144,6 +144,9 @@ class Told:
     def host_starts(self, host: str, jobs: Sequence[Job]) -> None:
         self.events.append(f"host {host} {len(jobs)}")
 
+    def host_left(self, host: str, jobs: Sequence[Job]) -> None:
+        self.events.append(f"left {host} {len(jobs)}")
+
     def note(self, host: str, event: str, text: str, **facts: Any) -> None:
         self.notes.append(f"{event}: {text}")
         self.facts.append((host, facts))
