@@ -17,6 +17,7 @@ from reports import context, primary, raw, result, words
 from reports.cell import Cell, cell_of
 from reports.combined import Combined, combined
 from reports.forest import forest
+from reports.gate import gate
 from reports.glossary import glossary
 from reports.lab import lab
 from reports.load import Run, read_run
@@ -107,6 +108,7 @@ def _result(run: Run) -> dict[str, Any]:
         "combined": [(item, _forest(run, number, item)) for number, item in enumerate(combined(run), start=1)],
         "arm_class": {arm: f"arm-{index % ARM_COLOURS}" for index, arm in enumerate(run.arms)},
         "fronts": fronts(run),
+        "gate": gate(run),
         "out_of_memory": run.analysis.get("out_of_memory") or [],
     }
 

@@ -43,14 +43,14 @@ def of_run(
     for pair in combined:
         found += _of_combined(pair)
     found += _other_accelerators(run, boots)
-    found += _of_files(boots)
+    found += changed_files(boots)
     found += _of_boots(boots, good)
     if run.get("accel") != "kvm":
         found.append(doubts.emulated())
     return list(dict.fromkeys(found))
 
 
-def _of_files(boots: Sequence[Boot]) -> list[Doubt]:
+def changed_files(boots: Sequence[Boot]) -> list[Doubt]:
     """Arms whose QEMU or kernel was not the same file in all boots on one host."""
     found = []
     for key_, what in (("qemu_sha256", "QEMUs"), ("kernel_sha256", "guest kernels")):

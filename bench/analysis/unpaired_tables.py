@@ -33,6 +33,7 @@ RUN_COLUMNS = (
     *("verdict", "why"),
 )
 Row = dict[str, Any]
+_LIKE = str.maketrans({"·": "*", "µ": "u", "×": "x", "−": "-", "–": "-", "±": "+-", "†": "*", "÷": "/", "…": "..."})
 
 
 def terminal(compared: dict[str, Any]) -> str:
@@ -50,11 +51,11 @@ def terminal(compared: dict[str, Any]) -> str:
 
 def mail(compared: dict[str, Any]) -> str:
     """Plain ASCII, at most 75 columns: base and head with their standard deviations, and the change of the means."""
-    parts = ["\n".join(textwrap.wrap(_ascii(line), MAIL_WIDTH, break_on_hyphens=False)) for line in _head(compared)]
+    parts = ["\n".join(textwrap.wrap(to_ascii(line), MAIL_WIDTH, break_on_hyphens=False)) for line in _head(compared)]
     for (host, cell, arm), rows in _by_arm(compared):
         lines = [f"{host}, {cell}, {arm} (unpaired)", f"{'base':>11} %stddev   %change {'head':>11} %stddev  metric"]
         lines += [_mail_line(row) for row in rows]
-        parts.append("\n".join(_ascii(line)[:MAIL_WIDTH].rstrip() for line in lines))
+        parts.append("\n".join(to_ascii(line)[:MAIL_WIDTH].rstrip() for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
@@ -122,8 +123,9 @@ def _named(row: Row) -> str:
     return f"{row['metric']} {row['verdict'] if row['verdict'] in ('worse', 'better') else ''}"
 
 
-def _ascii(text: str) -> str:
-    return text.replace("·", "*").replace("µ", "u").replace("×", "x").encode("ascii", "replace").decode()
+def to_ascii(text: str) -> str:
+    """For a mail: what has a plain likeness gets it, everything else a question mark."""
+    return text.translate(_LIKE).encode("ascii", "replace").decode()
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Row]) -> str:

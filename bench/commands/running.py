@@ -19,6 +19,7 @@ from bench.commands.labs import Labs, all_failed, check_twins, choose
 from bench.commands.saying import say
 from bench.commands.survey import Question, Survey, ask_for_means, cargo_of, jobs_of, same_accel, survey
 from bench.controller.fleet import transport_for
+from bench.controller.gatefile import gate_facts
 from bench.controller.inventory import Host, hosts_text, load_inventory
 from bench.controller.lab import Cargo, Connect
 from bench.controller.plan import Options, Plan, dump_plan, load_plan, precheck, resolve
@@ -195,6 +196,7 @@ def _run_facts(
         **({"budget_s": plan.budget_s} if plan.budget_s is not None else {}),
         "min_blocks": plan.min_blocks,
         "metrics": to_json(plan.metrics),
+        **({"gate": gate_facts(plan.gate)} if plan.gate else {}),
         "pareto": [list(pair) for pair in plan.pareto],
         "tune": list(plan.tune),
         "quiet": to_json(plan.quiet),

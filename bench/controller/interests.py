@@ -29,7 +29,7 @@ class Interest:
 def read_metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]]:
     """The metrics of a plan with their margins, in its order, and everything that is wrong with them."""
     entries = document.value.get("metrics")
-    given = _given(document)
+    given = given_metrics(document)
     found: dict[str, Interest] = {}
     problems: list[Problem] = []
     for name in entries if isinstance(entries, dict) else ():
@@ -42,7 +42,7 @@ def read_metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]
         problems += wrong
         if model:
             try:
-                found[name] = Interest(_margin(METRICS[name], model.margin))
+                found[name] = Interest(read_margin(METRICS[name], model.margin))
             except ValueError as error:
                 problems.append(document.problem((*path, "margin"), str(error)))
     return found, problems
@@ -51,7 +51,7 @@ def read_metrics(document: Document) -> tuple[dict[str, Interest], list[Problem]
 def read_pareto(document: Document) -> tuple[tuple[tuple[str, str], ...], list[Problem]]:
     """Pairs of metrics that have a better side, and that the plan's workloads give."""
     entries = document.value.get("pareto")
-    given = [name for name in _given(document) if METRICS[name].direction != "none"]
+    given = [name for name in given_metrics(document) if METRICS[name].direction != "none"]
     found: list[tuple[str, str]] = []
     problems: list[Problem] = []
     for index, pair in enumerate(entries if isinstance(entries, list) else ()):
@@ -71,7 +71,7 @@ def read_pareto(document: Document) -> tuple[tuple[tuple[str, str], ...], list[P
     return tuple(found), problems
 
 
-def _given(document: Document) -> list[str]:
+def given_metrics(document: Document) -> list[str]:
     """Names of the metrics that the plan's workloads give; all of them while none of these is known."""
     entries = document.value.get("workloads")
     kinds = [entry.get("workload") for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
@@ -80,7 +80,8 @@ def _given(document: Document) -> list[str]:
     return [name for name in METRICS if name in by_plan or not known]
 
 
-def _margin(metric: Metric, given: Any) -> float:
+def read_margin(metric: Metric, given: Any) -> float:
+    """A share for a ratio, else an amount in the metric's unit. Raises ValueError with what would be right."""
     amount = "a size, as in 16M" if metric.unit == "byte" else f"a number ({metric.unit}), as in 0.5"
     if metric.kind == "ratio" or metric.unit == "share":
         value = read_share(given)

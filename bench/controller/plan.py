@@ -19,6 +19,7 @@ from bench.controller.arms import arm_entry
 from bench.controller.cells import Cell, cell_entry
 from bench.controller.change import change_entry
 from bench.controller.conditions import quiet_entry
+from bench.controller.gatefile import gate_entry
 from bench.controller.interests import Interest
 from bench.controller.inventory import Host
 from bench.controller.options import NOT_IN_A_VARIANT, Options, settings
@@ -185,6 +186,7 @@ def dump_plan(plan: Plan) -> str:
     content["programs"] = [program_entry(program) for program in plan.programs]
     content["pareto"] = [list(pair) for pair in plan.pareto]
     content["change"] = change_entry(plan.change)
+    content["gate"] = gate_entry(plan.gate, [cell.name for cell in own.cells], [arm.name for arm in own.arms])
     content["metrics"] = {name: {"margin": interest.margin} for name, interest in plan.metrics.items()}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 

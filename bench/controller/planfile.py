@@ -22,6 +22,7 @@ from bench.controller.cells import (
 )
 from bench.controller.change import Change, read_change, unfit_names
 from bench.controller.conditions import QUIET, QuietModel, SwapModel, quiet_of, read_tune
+from bench.controller.gatefile import Gate, read_gate
 from bench.controller.interests import Interest, read_metrics, read_pareto
 from bench.controller.looks import blocks_of, read_looks
 from bench.controller.programs import Program, read_programs
@@ -92,6 +93,9 @@ class PlanModel(Strict):
     change: Any = Field(
         default=None, description="a mapping with a base and a head of every arm, as in {head: {qemu: /opt/bin/qemu}}"
     )
+    gate: Any = Field(
+        default=None, description="a mapping with the rules of bench gate, as in {rules: [{metric: residual_bytes}]}"
+    )
     variants: dict[str, Any] = Field(
         default={}, description="a mapping from variant to what it changes, as in {lab: {blocks: 20}}"
     )
@@ -148,6 +152,7 @@ class Plan:
     budget_s: float | None = None
     same_as: dict[str, str] = field(default_factory=dict)
     change: Change | None = None
+    gate: Gate | None = None
     written: Plan | None = None
     document: Document = field(default=Document({}, {}), compare=False, repr=False)
 
@@ -197,6 +202,7 @@ _PARTS: dict[str, Any] = {
     "programs": read_programs,
     "change": read_change,
     "looks": read_looks,
+    "gate": read_gate,
 }
 
 

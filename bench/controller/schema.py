@@ -13,6 +13,7 @@ from typing import Any
 from bench.controller.arms import ARMS, ArmModel
 from bench.controller.cells import parameters_model
 from bench.controller.change import ChangeModel, SideModel
+from bench.controller.gatefile import EffectModel, GateModel, QuarantineModel, RuleModel
 from bench.controller.hostfile import REMOTE_ONLY, DefaultsModel, HostModel, InventoryModel
 from bench.controller.interests import MetricModel
 from bench.controller.options import NOT_IN_A_VARIANT
@@ -28,6 +29,7 @@ Schema = dict[str, Any]
 _DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 # pydantic's own names, which mean nothing to others: `gt` of an optional value, and titles made of the keys.
 _NOISE = ("gt", "title")
+_LOOKS: Schema = {"type": "array", "items": {"type": "integer", "minimum": 2, "maximum": 1000}, "uniqueItems": True}
 
 
 def schemas() -> dict[str, str]:
@@ -58,6 +60,8 @@ def _plan() -> Schema:
     for key in ChangeModel.model_fields:
         _put(change, key, side)
     _put(schema, "change", {"anyOf": [change, {"type": "null"}]})
+    _put(schema, "gate", {"anyOf": [_gate(), {"type": "null"}]})
+    _put(schema, "looks", {"anyOf": [{"const": "default"}, _LOOKS]})
     names = {"type": "array", "items": {"enum": list(NAMES)}, "uniqueItems": True}
     _put(schema, "tune", {"anyOf": [{"type": "boolean"}, names]})
     _put(schema, "variants", {"additionalProperties": _variant(schema["properties"])})
@@ -69,7 +73,16 @@ def _variant(plan: Schema) -> Schema:
     keys: Schema = {key: {"$ref": f"#/properties/{key}"} for key in plan if key not in NOT_IN_A_VARIANT}
     for key in ("arms", "workloads"):
         keys[key] = {"anyOf": [keys[key], {"type": "object"}]}
+    keys["gate"] = {"type": "object"}
     return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+def _gate() -> Schema:
+    schema = _model(GateModel)
+    schema["properties"]["rules"]["items"] = _model(RuleModel)
+    schema["properties"]["quarantine"]["items"] = _model(QuarantineModel)
+    _put(schema, "effect", {"anyOf": [_model(EffectModel), {"type": "null"}]})
+    return schema
 
 
 def _workload(kind: str) -> Schema:
