@@ -153,13 +153,14 @@ def _of_the_boots(host: str, base: Sequence[Boot], head: Sequence[Boot]) -> Iter
 
 
 def _compared(host: str, fact: Fact, base: Sequence[Any], head: Sequence[Any]) -> Iterator[Difference]:
-    a, b = (sorted({_shown(fact, item) for item in items}) for items in (base, head))
+    a, b = (sorted({shown(fact, item) for item in items}) for items in (base, head))
     settled = a == b and len(a) == 1 and not (fact.needed and a == [UNKNOWN])
     if not settled:
         yield Difference(host, fact.name, " and ".join(a), " and ".join(b))
 
 
-def _shown(fact: Fact, item: Any) -> str:
+def shown(fact: Fact, item: Any) -> str:
+    """One fact of a boot line or a run.json as text."""
     for name in fact.path:
         item = item.get(name) if isinstance(item, dict) else None
     if item is None:

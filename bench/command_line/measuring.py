@@ -59,7 +59,7 @@ def run_command(context: click.Context, /, plan: str, resume: Path | None, **opt
 
     if resume is not None:
         _check_resume(context)
-    what = {field.name: options.pop(field.name) for field in dataclasses.fields(Options)}
+    what = {field.name: options.pop(field.name) for field in dataclasses.fields(Options) if field.name in options}
     how = running.How(**options)
     if resume is not None:
         running.resume(resume, how)

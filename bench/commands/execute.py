@@ -14,6 +14,7 @@ from bench.commands.labs import Labs, owner
 from bench.commands.saying import say, tell
 from bench.commands.survey import run_name
 from bench.controller.fanout import Abandoned
+from bench.controller.floorstore import copy_floors
 from bench.controller.inventory import Host
 from bench.controller.lab import Cargo, Lab
 from bench.controller.outcome import conclude, problem, resume_command
@@ -152,6 +153,7 @@ def _finish(going: Going) -> dict[str, Any]:
     folder = going.folder
     say("comparing the arms and rendering the report")
     try:
+        copy_floors(folder)
         analysis = conclude(folder)
         page = render(folder.path)
         folder.seal()

@@ -18,6 +18,7 @@ from bench.analysis.junit import junit
 from bench.commands import running
 from bench.commands.saying import say
 from bench.controller.fleet import transport_for
+from bench.controller.floorstore import copy_floors
 from bench.controller.lab import Connect
 from bench.controller.plan import Options, load_plan
 from bench.controller.store import RunFolder
@@ -26,7 +27,6 @@ from bench.errors import BenchError, InvalidError, RegressionError, UndecidedErr
 
 # Beside the run's own files. A run folder of its own, with plan, seed and boots.
 AGAIN = "confirmation"
-FLOORS = "floors.json"
 
 
 def as_json(gate: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ def gate(path: Path, asked: Asked) -> tuple[str, BenchError | None]:
     today = dt.datetime.now(dt.UTC).date()
     _check_quarantine(folder, today)
     measured = Measured(path.resolve().name, folder.run, folder.boots())
-    wishes = Wishes(today.isoformat(), asked.on_undecided, _floors(folder))
+    wishes = Wishes(today.isoformat(), asked.on_undecided, copy_floors(folder))
     first = judge(measured, None, wishes)
     if first["verdict"] != "unconfirmed" or not asked.confirm:
         return _told(folder, first, asked)
@@ -110,11 +110,6 @@ def _check_quarantine(folder: RunFolder, today: dt.date) -> None:
             )
             for index, entry in expired
         )
-
-
-def _floors(folder: RunFolder) -> dict[str, Any]:
-    path = folder.path / FLOORS
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _measured_again(folder: RunFolder, red: Sequence[Place], asked: Asked) -> Measured:

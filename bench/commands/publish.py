@@ -18,7 +18,7 @@ from bench.errors import InputError
 
 PUBLISHED = Path("reports/published")
 # What the analysis, the page and the exports are made of; the rest is made of it.
-_FILES = ("run.json", "plan.yaml", "hosts.yaml", "boots.jsonl", "events.jsonl", "gate.json")
+_FILES = ("run.json", "plan.yaml", "hosts.yaml", "boots.jsonl", "events.jsonl", "gate.json", "floors.json")
 _FOLDERS = {"series": "*.csv.gz", "hosts": "*.json"}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,79}\Z")
 

@@ -61,7 +61,7 @@ def run(plan_name: str, options: Options, how: How) -> None:
     plan_file = load_plan(plan_name)
     precheck(plan_file, options)
     wish = resolve(plan_file, "auto", options)
-    destination = how.out or _new_folder(wish.name)
+    destination = how.out or new_folder(wish.name)
     check_destination(destination)
     labs = Labs(hosts, how.parallel or wish.parallel, how.connect)
     check_twins(hosts, labs.parallel, wait=how.wait)
@@ -193,6 +193,7 @@ def _run_facts(
         "cell_arms": {cell.name: [arm.name for arm in plan.arms_of(cell)] for cell in plan.cells if cell.arms},
         "blocks": plan.blocks,
         **({"looks": list(plan.looks)} if plan.looks else {}),
+        **({"looks_left_out": list(plan.looks_left_out)} if plan.looks_left_out else {}),
         **({"budget_s": plan.budget_s} if plan.budget_s is not None else {}),
         "min_blocks": plan.min_blocks,
         "metrics": to_json(plan.metrics),
@@ -219,5 +220,6 @@ def _change_facts(plan: Plan) -> dict[str, Any] | None:
     return {**to_json(plan.change), **arms, "against": own.against, "same_as": own.same_as}
 
 
-def _new_folder(name: str) -> Path:
+def new_folder(name: str) -> Path:
+    """Where a run goes that nobody has named a folder for."""
     return RESULTS / f"{dt.datetime.now(dt.UTC).strftime('%Y%m%d-%H%M%S')}-{name}"

@@ -18,7 +18,7 @@ NOT_IN_A_VARIANT = ("name", "variant", "variants")
 class Options:
     """What the command line says: --variant, --set (each KEY=VALUE), --arm, --workload, --blocks, --seed.
 
-    base_kernel and those like it: `change:` of the plan.
+    base_kernel and those like it: `change:` of the plan. full: all blocks, whatever looks and budget would save.
     """
 
     variant: str | None = None
@@ -31,6 +31,7 @@ class Options:
     head_kernel: str | None = None
     base_qemu: str | None = None
     head_qemu: str | None = None
+    full: bool = False
 
 
 def settings(options: Options) -> Iterator[Document]:

@@ -103,6 +103,8 @@ def resolve(file: PlanFile, accel: str, options: Options = _NO_OPTIONS) -> Plan:
     plan, problems = build(document)
     raise_problems(problems)
     assert plan is not None
+    if options.full:
+        plan = dataclasses.replace(plan, looks=(), looks_left_out=plan.looks, budget_s=None)
     return with_sides(_select(plan, options))
 
 

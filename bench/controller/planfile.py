@@ -119,6 +119,7 @@ class Plan:
 
     parallel: hosts at work at once. tune: names of bench.wire.setting.NAMES. quiet: asked of a host before each boot.
     looks: complete blocks at which a cell may be decided, rising, the last one is `blocks`; () for a fixed number.
+    looks_left_out: those of a plan of which all blocks are wanted, to see what they would have done.
     budget_s: seconds after which a host begins no other block, None for no limit.
     swap_file_bytes: of the swap file that a host makes for the run, 0 for none.
     against: arm -> the one that it is compared with, where that is not the reference. pareto: pairs of metrics.
@@ -149,6 +150,7 @@ class Plan:
     programs: tuple[Program, ...] = ()
     qmp_hz: float = 0.0
     looks: tuple[int, ...] = ()
+    looks_left_out: tuple[int, ...] = field(default=(), compare=False)
     budget_s: float | None = None
     same_as: dict[str, str] = field(default_factory=dict)
     change: Change | None = None
