@@ -41,7 +41,8 @@ class Run:
     """What the files of a run folder say. analysis: {} when there is none. troubles: what could not be read.
 
     hosts: what hosts/*.json say, by name; events: the lines of events.jsonl. Older runs have neither.
-    gate: gate.json, {} where no gate was run. places: by host, the run folder that its boots are from, where that is
+    gate: gate.json, floors: floors.json, {} where no gate and no self-test was run. places: by host, the run
+    folder that its boots are from, where that is
     not `folder` (a page of several runs).
     """
 
@@ -53,6 +54,7 @@ class Run:
     hosts: dict[str, Json] = field(default_factory=dict)
     events: tuple[Json, ...] = ()
     gate: Json = field(default_factory=dict)
+    floors: Json = field(default_factory=dict)
     places: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -117,7 +119,7 @@ def read_run(folder: Path) -> Run:
     boots = _read_lines(folder / "boots.jsonl", troubles)
     events = _read_lines(folder / "events.jsonl", troubles)
     hosts = [_read_if_there(path, troubles) | {"name": path.stem} for path in sorted((folder / "hosts").glob("*.json"))]
-    gate = _read_if_there(folder / "gate.json", troubles)
+    gate, floors = (_read_if_there(folder / name, troubles) for name in ("gate.json", "floors.json"))
     return Run(
         folder,
         clean(run),
@@ -127,6 +129,7 @@ def read_run(folder: Path) -> Run:
         {host["name"]: host for host in clean(hosts)},
         tuple(clean(events)),
         clean(gate),
+        clean(floors),
     )
 
 

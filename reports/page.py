@@ -16,6 +16,7 @@ from markupsafe import Markup
 from reports import context, primary, raw, result, words
 from reports.cell import Cell, cell_of
 from reports.combined import Combined, combined
+from reports.floor import floor
 from reports.forest import forest
 from reports.gate import gate
 from reports.glossary import glossary
@@ -119,6 +120,7 @@ def _trust(run: Run, unread: list[str]) -> dict[str, Any]:
     return {
         "validity": validity(run, unread),
         "lab": lab(run),
+        "floors": floor(run),
         "hosts": context.host_facts(run),
         "guests": context.guest_facts(run),
         "guest_files": context.file_facts(run),

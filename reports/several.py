@@ -41,6 +41,7 @@ def side_by_side(path: Path, runs: Sequence[Run], run: Json, analysis: Json) -> 
         hosts={name: facts for one in runs for name, facts in one.hosts.items()},
         events=tuple(event for one in runs for event in one.events),
         gate={},
+        floors={host: floor for one in runs for host, floor in one.floors.items()},
         places=places,
     )
     return write(path, page_of_one(whole))

@@ -15,7 +15,7 @@ from typing import Any
 from bench.analysis import headline, suspicion
 from bench.analysis.across import over_hosts
 from bench.analysis.blocks import Cell, Run
-from bench.analysis.compare import detectable
+from bench.analysis.compare import as_shown, detectable
 from bench.analysis.controls import controls
 from bench.analysis.entries import Entry, adjusted, entries, least_blocks, reference_of
 from bench.analysis.pareto import fronts
@@ -108,6 +108,7 @@ def _shown(entry: Entry, verdict: Verdict, p_holm: float | None) -> dict[str, An
         "high": comparison.high,
         "detectable": detectable(comparison.error, comparison.n - 1, metric, comparison.levels.different),
         **_percent(comparison.percent),
+        "noise": _noise(entry),
         "p": comparison.p,
         "p_holm": p_holm,
         "n": comparison.n,
@@ -120,6 +121,14 @@ def _shown(entry: Entry, verdict: Verdict, p_holm: float | None) -> dict[str, An
         "reference_blocks": entry.reference_blocks,
         "arm_blocks": entry.arm_blocks,
     }
+
+
+def _noise(entry: Entry) -> float | None:
+    """Standard deviation of the differences of pairs: a share for a ratio, else in the metric's unit."""
+    spread = as_shown(entry.comparison.error * math.sqrt(entry.comparison.n), entry.metric)
+    if spread is None or not math.isfinite(spread):
+        return None
+    return spread - 1 if entry.metric.kind == "ratio" else spread
 
 
 def _percent(percent: float) -> dict[str, float]:

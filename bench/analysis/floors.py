@@ -188,15 +188,21 @@ def _rank(metric: str, names: Sequence[str]) -> tuple[int, str]:
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
-    def amount(value: float | None) -> str:
-        if value is None or not math.isfinite(value):
-            return "-"
-        return f"{100 * value:.2g} %" if figures["kind"] == "ratio" else show(value, figures["unit"])
-
     blocks = [str(figures["blocks"].get(f"{100 * share:g} %") or "-") for share in SHARES]
     least, margin = figures["least_margin"], figures["margin"]
     gates = "yes" if least is not None and least <= margin else "no"
-    return [amount(figures["sd"]), amount(figures["sure"]), *blocks, amount(least), amount(margin), gates]
+    first, rest = (
+        [spread_of(value, figures) for value in values]
+        for values in ((figures["sd"], figures["sure"]), (least, margin))
+    )
+    return [*first, *blocks, *rest, gates]
+
+
+def spread_of(value: float | None, figures: dict[str, Any]) -> str:
+    """A spread or a margin as text; a dash for one that there is none of."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{100 * value:.2g} %" if figures["kind"] == "ratio" else show(value, figures["unit"])
 
 
 def _alarms_said(floor: dict[str, Any]) -> list[str]:

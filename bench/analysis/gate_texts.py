@@ -14,7 +14,7 @@ from bench.analysis.tables import MARK, NOTHING
 from bench.analysis.unpaired_tables import to_ascii
 from bench.wire.units import printable
 
-WIDTH, MAIL_WIDTH = 100, 75
+WIDTH, MAIL_WIDTH = 120, 75
 HEADLINES = {
     "pass": "pass: no regression was found",
     "regression": "regression: worse, and worse again with fresh boots",
@@ -106,7 +106,7 @@ def _interaction(item: Row) -> str:
 
 
 def terminal(gate: Gate) -> str:
-    """At most 100 columns, more only for a word that is longer."""
+    """At most 120 columns, more only for a word that is longer."""
     return _wrapped(lines(gate), WIDTH)
 
 

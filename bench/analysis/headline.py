@@ -77,7 +77,10 @@ def interval(metric: dict[str, Any]) -> str:
     """The 95 % interval as shown, "–" if there is none."""
     if metric["low"] is None or metric["high"] is None:
         return "–"
-    return f"{amount(metric['low'], metric)} to {amount(metric['high'], metric)}"
+    low, high = (amount(metric[end], metric) for end in ("low", "high"))
+    # A unit that both ends have is said once.
+    shared = metric["kind"] != "ratio" and low.rpartition(" ")[2] == high.rpartition(" ")[2] and " " in low
+    return f"{low.rpartition(' ')[0] if shared else low} to {high}"
 
 
 def amount(value: float | None, metric: dict[str, Any]) -> str:

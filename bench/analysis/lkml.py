@@ -1,4 +1,8 @@
-"""A run as a plain-text table for a mail: arms down, cells across, mean and standard deviation of boots, 75 columns.
+"""A run as plain-text tables for a mail, ASCII, at most 75 columns.
+
+Of plans of page faults: arms down, tests across, as the patch series of free page reporting had it. Of all others, each
+arm beside its reference, base and head: mean, %stddev and %change, as memory-management developers know it from the
+kernel test robot.
 
 The deviation is the sample standard deviation over boots (one value a boot), in percent of the mean: the boot is the
 unit of replication. The patch series of free page reporting gave the largest difference to its average instead.
@@ -7,16 +11,21 @@ unit of replication. The patch series of free page reporting gave the largest di
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.blocks import Run, boot_values
-from bench.analysis.entries import reference_of
+from bench.analysis.entries import Entry, adjusted, entries, least_blocks, reference_of
+from bench.analysis.kinds import workload_of
 from bench.analysis.summary import boot_value
+from bench.analysis.unpaired_tables import MAIL_HEAD, mail_line, to_ascii
 from bench.analysis.values import Boot
+from bench.analysis.verdict import decide
 from bench.wire.metrics import METRICS
 from bench.wire.units import show
 
 WIDTH = 75
+# Of which a table has arms and tasks.
+TASKS = "faults"
 NOTHING = "-"
 _LEAST_FOR_DEVIATION = 2
 
@@ -24,8 +33,10 @@ Values = dict[tuple[str, str], list[float]]  # (cell, arm) -> one value a boot
 
 
 def mail_table(run: Run, boots: Sequence[Boot]) -> str:
-    """One table a metric of the plan and host, under a head that says what was run."""
-    parts = [_head(run)]
+    """Under a head that says what was run: one table a metric and host, or one a pair of arms, cell and host."""
+    parts = [to_ascii(_head(run))]
+    if any(workload_of(boot) != TASKS for boot in boots):
+        return "\n\n".join([*parts, *_pairs(run, boots)]) + "\n"
     for host in dict.fromkeys(str(boot["host"]) for boot in boots):
         mine = [boot for boot in boots if boot["host"] == host]
         for name in run.get("metrics") or {}:
@@ -33,6 +44,32 @@ def mail_table(run: Run, boots: Sequence[Boot]) -> str:
             if found:
                 parts.append(_table(run, host, name, found))
     return "\n\n".join(parts) + "\n"
+
+
+def _pairs(run: Run, boots: Sequence[Boot]) -> Iterator[str]:
+    """base is the reference and head the arm; the metrics of the plan come first, then all others."""
+    found: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries(run, boots):
+        found.setdefault((*entry.cell, entry.arm), []).append(entry)
+    wanted = list(run.get("metrics") or {})
+    p_values = dict(zip(*_adjusted(found), strict=True))
+    for (host, cell, arm), mine in found.items():
+        shown = [one for one in mine if any(v is not None for v in (*one.reference_blocks, *one.arm_blocks))]
+        shown.sort(key=lambda one: wanted.index(one.metric.name) if one.metric.name in wanted else len(wanted))
+        lines = [f"{host}, {cell}: base {reference_of(run, arm)}, head {arm}", MAIL_HEAD]
+        for one in shown:
+            verdict = decide(one.comparison, one.metric, one.margin, p_values[id(one)], least_blocks(run))
+            about = {"metric": one.metric.name, "unit": one.metric.unit, "kind": one.metric.kind}
+            values = {"base_boots": one.reference_blocks, "head_boots": one.arm_blocks}
+            lines.append(mail_line({**about, **values, "effect": one.comparison.effect, "verdict": verdict.word}))
+        yield "\n".join(_cut(to_ascii(line).rstrip()) for line in lines)
+
+
+def _adjusted(found: dict[tuple[str, str, str], list[Entry]]) -> tuple[list[int], list[float | None]]:
+    """Every comparison's identity, and its p among all of its family."""
+    every = [entry for mine in found.values() for entry in mine]
+    p_values = adjusted([entry.comparison.p for entry in every], [entry.blocking for entry in every])
+    return [id(entry) for entry in every], p_values
 
 
 def _head(run: Run) -> str:

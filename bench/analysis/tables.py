@@ -9,14 +9,17 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import controls, pareto
-from bench.analysis.headline import effect, interval, interval_title
+from bench.analysis.headline import amount, effect, interval, interval_title
 from bench.wire.units import show
 
-WIDTH = 100
+WIDTH = 120
 NOTHING = "–"
 MARK = "†"
-COLUMNS = ("host", "cell", "metric", "reference", "arm", "effect", "interval", "verdict", "why", "n", "blocking")
-_SHOWN = ("metric", "reference", "arm", "effect", "interval", "verdict")
+COLUMNS = (
+    *("host", "cell", "metric", "reference", "arm", "effect", "interval", "verdict", "why", "n", "noise", "sees"),
+    "blocking",
+)
+_SHOWN = ("effect", "interval", "n", "noise", "sees", "reference", "arm")
 
 
 def verdict_rows(analysis: dict[str, Any]) -> pd.DataFrame:
@@ -31,7 +34,7 @@ def verdict_rows(analysis: dict[str, Any]) -> pd.DataFrame:
 
 
 def verdict_table(analysis: dict[str, Any]) -> str:
-    """The comparisons as plain text, at most 100 columns: headline, all hosts combined, each host, warnings."""
+    """The comparisons as plain text, at most 120 columns: headline, all hosts combined, each host, warnings."""
     parts = []
     if analysis.get("verdict"):
         said = analysis["verdict"]
@@ -61,13 +64,13 @@ def verdict_table(analysis: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table with columns as wide as their content; first column to the left, the others to the right."""
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
+    """Lines of a table with columns as wide as their content; the first ones to the left, the others to the right."""
     widths = [max(len(line[i]) for line in (head, *rows)) for i in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
         padded = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
         ]
         return _cut("  ".join(padded).rstrip(), WIDTH)
 
@@ -92,6 +95,8 @@ def _row(pair: dict[str, Any], metric: dict[str, Any], marked: Sequence[str]) ->
         "verdict": NOTHING if (unpaired and pair["complete_blocks"]) or _no_side(metric) else metric["verdict"],
         "why": metric["why"],
         "n": str(metric["n"]),
+        "noise": spread(metric.get("noise"), metric),
+        "sees": amount(metric.get("detectable"), metric),
         "blocking": "yes" if metric["blocking"] else "no",
         "reference_name": pair["reference"],
         "arm_name": pair["arm"],
@@ -120,16 +125,17 @@ def _pair(pair: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
     shown = [row for row in rows if (row["reference"], row["arm"]) != (NOTHING, NOTHING)]
     if not shown:
         return "\n".join([*_wrapped(title), "nothing was measured in both arms"])
-    head = (
-        "metric",
-        _cut(pair["reference"], 12),
-        _cut(pair["arm"], 12),
-        "effect",
-        interval_title(pair["metrics"]),
-        "verdict",
-    )
-    body = [[_name(row), *(str(row[name]) for name in _SHOWN[1:])] for row in shown]
-    return "\n".join([*_wrapped(title), *text_table(head, body)])
+    head = ("verdict", "metric", "effect", interval_title(pair["metrics"]), "n", "noise", "sees",
+            _cut(pair["reference"], 9), _cut(pair["arm"], 9))  # fmt: skip
+    body = [[row["verdict"], _name(row), *(str(row[name]) for name in _SHOWN)] for row in shown]
+    return "\n".join([*_wrapped(title), *text_table(head, body, left=2)])
+
+
+def spread(value: float | None, metric: dict[str, Any]) -> str:
+    """A standard deviation: in per cent for a ratio, else in the metric's unit."""
+    if value is None:
+        return NOTHING
+    return f"{100 * value:.2g} %" if metric["kind"] == "ratio" else show(value, metric["unit"])
 
 
 def _combined(pair: dict[str, Any], marked: Sequence[str]) -> str:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from bench.analysis.headline import amount, effect, interval
-from bench.analysis.lkml import WIDTH as MAIL_WIDTH
 from bench.analysis.tables import MARK, NOTHING, WIDTH, text_table
 from bench.analysis.unpaired import median
 from bench.wire.units import show
@@ -33,6 +32,8 @@ RUN_COLUMNS = (
     *("verdict", "why"),
 )
 Row = dict[str, Any]
+MAIL_WIDTH = 75
+MAIL_HEAD = f"{'base':>11} %stddev   %change {'head':>11} %stddev  metric"
 _LIKE = str.maketrans({"·": "*", "µ": "u", "×": "x", "−": "-", "–": "-", "±": "+-", "†": "*", "÷": "/", "…": "..."})
 
 
@@ -53,8 +54,8 @@ def mail(compared: dict[str, Any]) -> str:
     """Plain ASCII, at most 75 columns: base and head with their standard deviations, and the change of the means."""
     parts = ["\n".join(textwrap.wrap(to_ascii(line), MAIL_WIDTH, break_on_hyphens=False)) for line in _head(compared)]
     for (host, cell, arm), rows in _by_arm(compared):
-        lines = [f"{host}, {cell}, {arm} (unpaired)", f"{'base':>11} %stddev   %change {'head':>11} %stddev  metric"]
-        lines += [_mail_line(row) for row in rows]
+        lines = [f"{host}, {cell}, {arm} (unpaired)", MAIL_HEAD]
+        lines += [mail_line(row) for row in rows]
         parts.append("\n".join(to_ascii(line)[:MAIL_WIDTH].rstrip() for line in lines))
     return "\n\n".join(parts) + "\n"
 
@@ -102,7 +103,8 @@ def _line(row: Row, emulated: bool) -> list[str]:
     ]
 
 
-def _mail_line(row: Row) -> str:
+def mail_line(row: Row) -> str:
+    """Means with their standard deviations over boots, the change of what is compared, and the metric."""
     means, deviations = [], []
     for side in ("base_boots", "head_boots"):
         known = [value for value in row[side] if value is not None]

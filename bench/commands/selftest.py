@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import json
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import yaml
 
 from bench.analysis.floors import floors, table
 from bench.analysis.rules import rules_of
@@ -98,5 +97,6 @@ def _twice(file: PlanFile, plan: Plan, trial: Trial) -> Options:
     entries = [*file.document.value["arms"], {"name": again, "same_as": arm}]
     three = list(dict.fromkeys((plan.reference_of(arm), arm, again)))
     sets = [("arms", entries), *((f"workloads.{cell.name}.arms", three) for cell in plan.cells)]
-    written = [f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10**6).strip()}" for key, value in sets]
+    # JSON is YAML.
+    written = [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in sets]
     return replace(trial.options, arms=(arm, again), full=True, sets=(*trial.options.sets, *written))

@@ -43,3 +43,20 @@ def test_no_line_is_wider_than_a_mail() -> None:
     names = ["page-fault-one-with-a-long-name", "two", "three", "four"]
     boots = [of(cell, arm, block, 123456.789 * block) for cell in names for arm in RUN["arms"] for block in (1, 2)]
     assert max(len(line) for line in mail_table(RUN, boots).splitlines()) <= WIDTH
+
+
+def test_any_other_run_has_base_and_head_with_their_deviations_and_the_change() -> None:
+    about = {**RUN, "plan": "quick", "metrics": {"residual_bytes": {"margin": 0.05}}}
+    boots = [
+        measured(arm, block, {"residual_bytes": [value * 2**20], "t50_s": [None if arm == "none" else 2.0]})
+        for block in (1, 2, 3)
+        for arm, value in (("none", 400.0 + block), ("reporting", 150.0 + block))
+    ]
+    table = mail_table(about, boots)
+    lines = table.splitlines()
+    assert table.isascii()
+    assert max(map(len, lines)) <= WIDTH
+    assert "local, cycle: base none, head reporting" in lines
+    row = next(line for line in lines if line.rstrip().endswith("better"))
+    assert row.split() == ["402", "MiB", "0.2%", "-62.2%", "152", "MiB", "0.7%", "residual_bytes", "better"]
+    assert next(line for line in lines if "t50_s" in line).split()[:3] == ["-", "-", "-"]

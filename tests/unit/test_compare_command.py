@@ -58,7 +58,7 @@ def test_two_runs_are_compared_and_every_format_says_unpaired(then: Path, now: P
         assert done.stdout.isascii()
         assert max(map(len, done.stdout.splitlines())) <= 75
     if form == "text":
-        assert max(map(len, done.stdout.splitlines())) <= 100
+        assert max(map(len, done.stdout.splitlines())) <= 120
 
 
 def test_a_row_of_the_json_is_the_row_of_the_csv(then: Path, now: Path) -> None:

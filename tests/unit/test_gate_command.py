@@ -138,3 +138,20 @@ def test_a_gate_that_is_told_from_another_folder_says_the_same(tmp_path: Path) -
     shutil.copytree(run, tmp_path / "copy/run")
     gate(tmp_path / "copy/run", Asked())
     assert (tmp_path / "copy/run/gate.json").read_bytes() == before
+
+
+def test_the_page_shows_the_gate_with_its_rows_and_controls_and_the_floor_of_the_host(tmp_path: Path) -> None:
+    run = made(tmp_path, boots(refault=1.3), boots(refault=1.3, seed=8))
+    figures = {"kind": "ratio", "unit": "byte", "n": 12, "sd": 0.21, "sure": 0.25, "blocks": {}, "margin": 0.05,
+               "blocks_for_margin": None, "least_margin": 0.3}  # fmt: skip
+    floor = {"local": {"when": "2026-02-01", "run": "aa", "cells": {"cycle": {"residual_bytes": figures}}}}
+    (run / "floors.json").write_text(json.dumps(floor))
+    gate(run, Asked())
+    page = (run / "report.html").read_text()
+    section = page[page.index('<section id="gate">') :].partition("</section>")[0]
+    assert "confirmed" in section
+    assert "NOT GATEABLE HERE" in section
+    assert "Measured again with seed 2, in run/confirmation." in section
+    assert section.count(">seen</span>") == 2
+    assert "Noise floor of the hosts" in page
+    assert "<td>21 %</td><td>25 %</td><td>30 %</td>" in page
