@@ -15,8 +15,10 @@ from analysis_boots import measured, metric, run
 from bench.analysis.blocks import Run
 from bench.analysis.compare import Comparison, compare
 from bench.analysis.entries import adjusted, entries, least_blocks
+from bench.analysis.gate import Measured, red_places
 from bench.analysis.looks import ONE_LOOK, Levels, levels
 from bench.analysis.series import FloatArray
+from bench.analysis.stopping import going_on
 from bench.analysis.values import Boot
 from bench.analysis.verdict import LEVEL, decide, holm
 from bench.wire.metrics import metrics_of
@@ -199,3 +201,32 @@ def test_over_all_looks_an_effect_as_large_as_the_margin_is_called_equivalent_in
     counts = words_over_looks(levels(LOOKS), sd, math.log1p(MARGIN))
     # The level is met, and not undercut: two standard errors of 1000 runs are 0.014.
     assert counts["equivalent"] / counts.total() <= 0.05 + 0.014
+
+
+def gate_over_looks(rng: np.random.Generator, noise: str) -> tuple[bool, int]:
+    """An A/A run as a gate with looks sees it: whether anything is red at its end, and the blocks of its cells."""
+    plan, lines = a_a_run(rng, noise, LOOKS[-1])
+    boots = [{**line, "block": line["block"] + 1} for line in lines]
+    plan = {**plan, "looks": list(LOOKS), "gate": {"rules": [{"metric": name} for name in NAMES]}}
+    cells = {str(boot["cell"]) for boot in boots}
+    taken = dict.fromkeys(cells, LOOKS[-1])
+    for look in LOOKS[:-1]:
+        here = [boot for boot in boots if boot["block"] <= min(look, taken[boot["cell"]])]
+        going = going_on(plan, here, "local", look)
+        for cell in cells:
+            if taken[cell] > look and cell not in going:
+                taken[cell] = look
+    kept = [boot for boot in boots if boot["block"] <= taken[boot["cell"]]]
+    return bool(red_places(Measured("a", plan, kept))), sum(taken.values())
+
+
+@pytest.mark.parametrize("noise", ["normal", "bimodal"])
+def test_a_gate_of_24_metrics_with_looks_is_red_in_at_most_5_percent_of_a_a_runs(noise: str) -> None:
+    """Red once; before it says 1 it measures again."""
+    runs = 40
+    rng = np.random.default_rng([9, *noise.encode()])
+    found = [gate_over_looks(rng, noise) for _ in range(runs)]
+    red = sum(is_red for is_red, _ in found)
+    print(f"{noise}: {red} of {runs} A/A gates red over looks {LOOKS}; blocks a cell: "
+          f"{np.mean([blocks for _, blocks in found]) / 2:.1f}")  # fmt: skip
+    assert red / runs <= 0.05
