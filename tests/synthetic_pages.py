@@ -14,6 +14,7 @@ from typing import Any
 
 from synthetic_run import Boot, Shape, histogram, write_run
 
+from bench.analysis.gate import Measured, Wishes, judge
 from bench.wire.record import OUT_OF_MEMORY
 
 HOSTS = ("lab-1", "lab-2", "lab-3")
@@ -43,7 +44,25 @@ def write_whole(root: Path) -> Path:
     shape = Shape(arms=ARMS, hosts=HOSTS, lost=HOSTS[2:], blocks=6, swaps=True, about=about, edit=_edit)
     write_run(root, shape)
     (root / "plan.yaml").write_text(_PLAN)
+    _write_gate(root)
     return root
+
+
+def _write_gate(root: Path) -> None:
+    """gate.json and floors.json: with a rule in quarantine, one that is red, and one that the host cannot carry."""
+    figures = {"kind": "ratio", "unit": "byte", "n": 12, "sd": 0.07, "sure": 0.09, "blocks": {}, "margin": 0.05,
+               "blocks_for_margin": None, "least_margin": 0.08}  # fmt: skip
+    floors = {
+        host: {"when": "2026-02-01T10:00:00+00:00", "run": "aa", "cells": {"cycle": {"residual_bytes": figures}}}
+        for host in HOSTS
+    }
+    held = {"metric": "returned_share", "reason": DMESG, "owner": "none", "until": "2026-03-01"}
+    run = json.loads((root / "run.json").read_text())
+    run["gate"] = {"rules": [{"metric": name} for name in run["metrics"]], "quarantine": [held]}
+    boots = [json.loads(line) for line in (root / "boots.jsonl").read_text().splitlines()]
+    gate = judge(Measured(root.name, run, boots), None, Wishes("2026-02-03", floors=floors))
+    for name, value in (("gate.json", gate), ("floors.json", floors)):
+        (root / name).write_text(json.dumps(value) + "\n")
 
 
 def _edit(boot: Boot) -> Boot:
@@ -100,7 +119,10 @@ def write_hostile(root: Path) -> Path:
     """The whole run with every name and text replaced by one that would break a page, in all files alike."""
     write_whole(root)
     change = _changer()
-    for path in [root / "run.json", root / "analysis.json", *sorted((root / "hosts").glob("*.json"))]:
+    for path in [
+        *(root / name for name in ("run.json", "analysis.json", "gate.json", "floors.json")),
+        *sorted((root / "hosts").glob("*.json")),
+    ]:
         path.write_text(json.dumps(change(json.loads(path.read_text()))) + "\n")
     for path in (root / "boots.jsonl", root / "events.jsonl"):
         lines = [json.dumps(change(json.loads(line))) for line in path.read_text().splitlines()]

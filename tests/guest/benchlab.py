@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,12 +30,19 @@ def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
+# Children inherit it: what other tests started beside these is theirs.
+MARK = "BENCH_TESTS_OF"
+os.environ[MARK] = str(os.getpid())
+
+
 def cmdlines() -> dict[int, list[str]]:
-    found = {}
+    """Of what these tests started, whoever its parent is now."""
+    mine, found = f"{MARK}={os.getpid()}".encode(), {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+                if mine in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
             except OSError:
                 continue  # it ended meanwhile
     return found

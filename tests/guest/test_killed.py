@@ -12,7 +12,7 @@ import pytest
 from benchlab import bench, boots, finished, guests, host_sides, left_here, parent_of
 from waiting import wait_for
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.alone]
 
 RUN = (
     *("run", "overcommit", "--variant", "emulated", "--blocks", "1", "--seed", "1", "--out", "out"),

@@ -21,7 +21,7 @@ import pytest
 from bench.host import lock
 from bench.host.knobs import KNOBS, chosen
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.alone]
 
 ROOT = Path("/")
 HOSTS = "hosts:\n  - {name: local, address: local, become: sudo, accel: tcg}\n"
