@@ -86,7 +86,7 @@ def lines(gate: Gate) -> list[str]:
     said += [f"{row['status']}: {sentence(gate, row)}" for row in ordered(gate) if row["status"] in OPEN]
     fine = [row for row in gate["rows"] if row["status"] == "pass"]
     if fine:
-        said.append(f"pass: {len(fine)} comparisons are equivalent or better")
+        said.append(f"pass: {len(fine)} comparison{' is' if len(fine) == 1 else 's are'} equivalent or better")
     uncarried = [row for row in fine if floor_of(row)]
     said += [f"pass: {sentence(gate, row)}" for row in uncarried]
     said += [f"control {'seen' if item['seen'] else 'NOT SEEN'}: {item['text']}" for item in gate["controls"]]
