@@ -195,12 +195,16 @@ def test_no_finding_is_an_empty_table() -> None:
 
 def on_a_terminal(reports: doctor.Reports) -> str:
     primary, secondary = pty.openpty()
+    text, end = "", "\x04"
     with os.fdopen(secondary, "w") as stream:
         doctor.render(reports, stream)
+        stream.write(end)
         stream.flush()
-        text = os.read(primary, 65536).decode()
+        # One read may return before all of it has come through.
+        while end not in text:
+            text += os.read(primary, 65536).decode()
     os.close(primary)
-    return text
+    return text.removesuffix(end)
 
 
 def test_a_terminal_gets_colour_unless_no_color_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
