@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from bench.analysis.headline import amount
+from bench.analysis.shown import amount
 from reports import words
 from reports.load import Json, Run
 from reports.result import is_marked

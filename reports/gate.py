@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.analysis import gate_texts
-from bench.analysis.headline import amount, interval
+from bench.analysis.shown import amount, interval
 from reports.load import Run
 
 # The badge of a status is that of the verdict that it is most like.

@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.blocks import Run
 from bench.analysis.combine import Combined, combine
 from bench.analysis.entries import Entry, adjusted, least_blocks, reference_of
-from bench.analysis.headline import amount
+from bench.analysis.shown import amount
 from bench.analysis.verdict import Verdict, decide
 
 

@@ -10,8 +10,8 @@ from bench.analysis.across import asked
 from bench.analysis.blocks import Cell, Run, arms_of, by_block, cells, chosen, complete_blocks
 from bench.analysis.compare import Comparison, compare
 from bench.analysis.entries import adjusted, least_blocks, levels_of, reference_of
-from bench.analysis.headline import amount
 from bench.analysis.rules import repeats
+from bench.analysis.shown import amount
 from bench.analysis.suspicion import changed_files
 from bench.analysis.values import Boot, number
 from bench.analysis.verdict import decide, default_margin

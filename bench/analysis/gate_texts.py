@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from bench.analysis.headline import amount, interval
 from bench.analysis.markdown import plain, table
+from bench.analysis.shown import amount, interval
 from bench.analysis.tables import MARK, NOTHING
 from bench.analysis.unpaired_tables import to_ascii
 from bench.wire.units import printable

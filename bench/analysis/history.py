@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.headline import effect, interval
+from bench.analysis.shown import effect, interval
 from bench.analysis.tables import MARK, NOTHING, text_table
 from bench.wire.units import show
 

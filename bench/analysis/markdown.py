@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bench.analysis.headline import amount, effect, interval
+from bench.analysis.shown import amount, effect, interval
 from bench.analysis.tables import MARK, NOTHING
 from bench.analysis.unpaired import median
 from bench.analysis.unpaired_tables import NOTE

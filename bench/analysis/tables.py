@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis import controls, pareto
-from bench.analysis.headline import amount, effect, interval, interval_title
+from bench.analysis.shown import amount, effect, interval, interval_title
 from bench.wire.units import show
 
 WIDTH = 120

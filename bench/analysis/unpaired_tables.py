@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from bench.analysis.headline import amount, effect, interval
+from bench.analysis.shown import amount, effect, interval
 from bench.analysis.tables import MARK, NOTHING, WIDTH, text_table
 from bench.analysis.unpaired import median
 from bench.wire.units import show

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis.analyse import analyse
-from bench.analysis.headline import amount
+from bench.analysis.shown import amount
 from bench.analysis.tables import WIDTH, text_table, verdict_rows, verdict_table
 from bench.wire.metrics import METRICS, metrics_of
 from bench.wire.units import MIB
