@@ -11,13 +11,13 @@ from contextlib import suppress
 
 import click
 
-from bench.command_line import hosts, judging, measuring, results
+from bench.command_line import bisecting, hosts, judging, measuring, results
 from bench.commands.stage import allow_many_files, flushed
 from bench.commands.tidy import tidy
 from bench.errors import BenchError, InputError, Interrupted
 from bench.wire.units import printable
 
-FAMILIES = (measuring.COMMANDS, hosts.COMMANDS, results.COMMANDS, judging.COMMANDS)
+FAMILIES = (measuring.COMMANDS, hosts.COMMANDS, results.COMMANDS, judging.COMMANDS, bisecting.COMMANDS)
 
 
 @click.group(
@@ -29,8 +29,8 @@ Examples:
   bench run                    plan `quick`: guests with and without reporting, a verdict and a page
   bench list plans
 \b
-Exit codes: 0 fine, 1 regression (gate), 2 wrong use or file, 3 undecided (gate), 4 invalid, 5 the lab failed,
-130 interrupted.""",
+Exit codes: 0 fine, 1 regression (gate, bisect), 2 wrong use or file, 3 undecided (gate, bisect), 4 invalid,
+5 the lab failed, 130 interrupted.""",
 )
 @click.version_option(package_name="fpr-bench", prog_name="bench")
 def cli() -> None:
