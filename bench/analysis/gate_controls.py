@@ -25,8 +25,8 @@ OF_THE_HOST = ("the host did not get quiet", "sampler", "clocks were not tied", 
 def missing(run: Run, boots: Sequence[Boot]) -> list[str]:
     """What the manifest expects and the run does not have: a host, a cell, or complete blocks of one of its arms."""
     found = []
-    expected = (run.get("gate") or {}).get("manifest") or run.get("cells") or []
-    here = set(cells(boots))
+    here = dict.fromkeys(cells(boots))
+    expected = (run.get("gate") or {}).get("manifest") or run.get("cells") or dict.fromkeys(name for _, name in here)
     for host in asked(run) or dict.fromkeys(host for host, _ in cells(boots)):
         for name in expected:
             cell = (str(host), str(name))
