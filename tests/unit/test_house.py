@@ -5,6 +5,7 @@ import configparser
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parents[2]
@@ -80,3 +81,14 @@ def test_a_process_that_lives_on_is_found() -> None:
     subprocess.run(["kill", done.stdout.strip()], check=True)
     assert done.returncode == 1
     assert f"process {done.stdout.strip()} sleep 20" in done.stderr
+
+
+def test_every_package_is_installed() -> None:
+    """An editable install finds what the list lacks; any other one would not."""
+    listed = tomllib.loads((HERE / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = [
+        path.parent.relative_to(HERE).as_posix().replace("/", ".")
+        for package in ("bench", "reports", "workloads")
+        for path in (HERE / package).rglob("__init__.py")
+    ]
+    assert sorted(listed) == sorted(there)
