@@ -525,13 +525,13 @@ class RealLab:
         pass
 
 
+@pytest.mark.alone  # it takes the machine's own lock
 def test_a_whole_run_over_a_fake_qemu_sees_the_memory_come_back(tmp_path: Path) -> None:
     """The real bundle as a real child process; only QEMU is not real."""
     jobs = [fake_job(tmp_path, cycle(16 * MIB), arm) for arm in (NONE, REPORTING)]
     folder = RunFolder.create(tmp_path / "run", {**FACTS, "blocks": 1, "schedule": [j.boot for j in jobs]}, "", "")
     lab = RealLab(Session(LocalTransport("local"), str(build_bundle(tmp_path))))
-    # The machine's own lock, which tests of another environment may hold beside this one.
-    hold = Hold("run", "me", wait=True)
+    hold = Hold("run", "me")
     HostRun("local", jobs, lambda: lab, hold, folder, Told(), 0, {"cycle": 0.5}).run()
     none, reporting = folder.boots()
     assert (none["status"], none["reason"]) == ("ok", "")
