@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchlab import bench, finished, left_here, qemus
+from benchlab import bench, finished, host_sides, qemus
 from bisectlab import git
 from waiting import wait_for
 
-pytestmark = [pytest.mark.guest, pytest.mark.alone]
+pytestmark = pytest.mark.guest
 
 # The build: a QEMU that is the machine's own, for guests with other arguments. It has to exec, or what ends QEMU with
 # the host side would not reach it.
@@ -75,7 +75,7 @@ def here(tmp_path: Path) -> Path:
 
 def test_the_commit_from_which_on_guests_keep_more_memory_is_found(here: Path) -> None:
     """Interrupted in the middle of a guest, and resumed."""
-    before, src = left_here(), here / "src"
+    src = here / "src"
     commits = git(src, "rev-list", "--reverse", "mine").split()
     first = bench(*shlex.split(ASKED), cwd=here)
     runs = here / "out/runs"
@@ -86,7 +86,7 @@ def test_the_commit_from_which_on_guests_keep_more_memory_is_found(here: Path) -
         code, out, err = finished(first)
     assert (code, out) == (130, ""), err
     assert "go on with: bench bisect --resume" in err
-    assert left_here() == before
+    assert qemus() + host_sides() == []
     assert list(steps(here)) == [commits[0], commits[3]]
 
     code, out, err = finished(bench("bisect", "--resume", "out", "--wait", cwd=here))
@@ -97,7 +97,7 @@ def test_the_commit_from_which_on_guests_keep_more_memory_is_found(here: Path) -
     assert found == {commits[0]: "base", commits[3]: "worse", commits[2]: "equivalent"}
     assert steps(here)[commits[3]]["effect"] < -0.3
     assert (git(src, "worktree", "list").count("\n"), git(src, "status", "--porcelain")) == (0, "")
-    assert left_here() == before
+    assert qemus() + host_sides() == []
 
 
 def steps(here: Path) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from bench.errors import LabError
 from bench.wire.cache import cache_folder
 from bench.wire.job import Hold
 
-pytestmark = [pytest.mark.guest, pytest.mark.alone]
+pytestmark = [pytest.mark.guest, pytest.mark.fleet]
 
 RUN = ("run", "quick", "--blocks", "1", "--out", "out", *SHORT)
 

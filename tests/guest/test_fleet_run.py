@@ -12,7 +12,7 @@ import pytest
 from fleetlab import SHORT, Fleet, fleet, left_on, qemus
 from waiting import wait_for
 
-pytestmark = [pytest.mark.guest, pytest.mark.alone]
+pytestmark = [pytest.mark.guest, pytest.mark.fleet]
 
 HOSTS = ("lab1", "lab2", "lab3")
 BLOCKS = 2

@@ -17,7 +17,7 @@ from waiting import wait_for
 from bench.controller.fleet import SshTransport
 from bench.errors import LabError
 
-pytestmark = [pytest.mark.guest, pytest.mark.alone]
+pytestmark = [pytest.mark.guest, pytest.mark.fleet]
 
 
 def state() -> dict[str, object]:
