@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from gate_runs import ARMS, METRICS, boots, facts, gate_of, judged, statuses
 from bench.analysis.gate import EXIT_CODES, Measured, red_places, rows_of
 from bench.analysis.interaction import interactions
 from bench.analysis.rules import Rule
+from bench.controller.plan import load_plan, resolve
 
 Boot = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_what_is_as_good_or_better_passes() -> None:
@@ -284,3 +287,11 @@ def test_holms_family_of_the_confirmation_is_what_was_red() -> None:
     keep = {("cycle", "reporting", "refault_s_per_gib")}
     (row,) = rows_of(replace(Measured("x", about, boots(refault=1.3))), keep)
     assert row["p_holm"] == row["p"]
+
+
+def test_the_plan_with_a_known_regression_has_all_that_a_gate_wants() -> None:
+    file = load_plan(str(ROOT / "benchmarks/injected-regression.yaml"))
+    plan = resolve(file, "tcg")
+    assert plan.gate is not None
+    assert plan.reference_of("head") == "reporting"
+    assert plan.same_as == {"reporting-again": "reporting"}
