@@ -28,11 +28,13 @@ run: venv
 	@$(VENV)/bin/bench prepare local --yes
 	@$(VENV)/bin/bench run $(PLAN) $(RUN_ARGS)
 
-# Installed one by one (they build into the same folder), then run three at a time: guests wait for most of their time. uv makes the environments: pip took four
-# minutes. It must not fetch Pythons: those that are not here are skipped.
+# Installed one by one (they build into the same folder), then run three at a time: guests wait for most of their time. uv
+# makes the environments: pip took four minutes. It must not fetch Pythons: those that are not here are skipped. What boots
+# guests is prepared before two environments ask for it at once.
 test: $(VENV)/.tox-installed
 	@$(VENV)/bin/python -m bench.host.packages tests
 	@PATH="$$PATH$(PYENV_PATH)" UV_PYTHON_DOWNLOADS=never $(VENV)/bin/tox run -q --notest $(TOX_ARGS)
+	@$(if $(TOX_ARGS),,$(VENV)/bin/tox run -q -e guest --skip-pkg-install -- --version)
 	@PATH="$$PATH$(PYENV_PATH)" UV_PYTHON_DOWNLOADS=never $(VENV)/bin/python tests/leftovers.py \
 		$(VENV)/bin/tox run-parallel --skip-pkg-install --parallel 3 --parallel-no-spinner $(TOX_ARGS)
 
