@@ -147,6 +147,7 @@ def test_pages_that_were_pushed_out_are_read_back_and_without_a_group_the_phase_
     assert resident[-1] >= TOUCHED
 
 
+@pytest.mark.alone  # swap is the machine's: a file of another test would be filled first
 def test_a_guest_for_which_swap_was_too_small_is_a_failure_that_says_so(tmp_path: Path) -> None:
     assert active() == [], "this host has swap of its own, which cannot be filled for a test"
     pieces = []
