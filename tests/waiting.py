@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -16,3 +18,11 @@ def wait_for(condition: Callable[[], Any], deadline_s: float, what: str) -> Any:
             return found
         time.sleep(0.05)
     raise AssertionError(f"not within {deadline_s} s: {what}")
+
+
+def has_begun(process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """The process, once the kernel knows its environment: Popen returns a moment before, as exec closes its files."""
+    while not Path(f"/proc/{process.pid}/environ").read_bytes():
+        assert process.poll() is None
+        time.sleep(0.001)
+    return process

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from commands_lab import Here, quicken
 from fake_lab import FakeLab
+from waiting import has_begun
 
 from bench.cli import main
 from bench.commands import tidy
@@ -39,7 +40,7 @@ def orphan() -> Iterator[subprocess.Popen[bytes]]:
     """A host side that goes on although its controller is gone."""
     argv = [sys.executable, "-c", "import time; time.sleep(60)"]
     with subprocess.Popen(argv, env={**os.environ, VARIABLE: "1:1"}) as process:
-        yield process
+        yield has_begun(process)
         process.kill()
 
 

@@ -8,11 +8,11 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import has_begun
 
 from bench.host import leftovers, private
 from bench.host.leftovers import Cleared, clear, ending
@@ -41,15 +41,8 @@ def dead() -> int:
 
 
 def started(controller: str) -> subprocess.Popen[bytes]:
-    """A process that says that it belongs to this controller.
-
-    Popen returns when exec closes its files, a moment before the kernel sets where the new environment lies.
-    """
-    process = subprocess.Popen(SLEEP, env={**os.environ, VARIABLE: controller})
-    while not Path(f"/proc/{process.pid}/environ").read_bytes():
-        assert process.poll() is None
-        time.sleep(0.001)
-    return process
+    """A process that says that it belongs to this controller."""
+    return has_begun(subprocess.Popen(SLEEP, env={**os.environ, VARIABLE: controller}))
 
 
 @pytest.fixture
