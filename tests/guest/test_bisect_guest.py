@@ -51,12 +51,13 @@ arms: [none, reporting]
 workloads:
   - {workload: cycle, touch: 20%, release: holes, hole_block: 2M, proof: 32M, iterations: 1, hold_s: 0.2,
      drain_min_s: 1, drain_max_s: 8, settle_min_s: 4.5, settle_window_s: 2.5, settle_max_s: 14, window_s: 4.5}
+min_blocks: 2
 guest: {memory: 640M}
 quiet: {busy: null, load: null, pressure: null, swap: null}
 metrics: {residual_bytes: {margin: 5%}, returned_share: {margin: 30%}}
 """
-ASKED = """bisect --repo src --good mine~3 --bad mine --metric returned_share --plan plan.yaml --most-blocks 6
-    --build 'python3 build.py' --qemu out/qemu --out out --wait"""
+ASKED = """bisect --repo src --good mine~3 --bad mine --metric returned_share --plan plan.yaml --blocks 2
+    --most-blocks 2 --build 'python3 build.py' --qemu out/qemu --out out --wait"""
 
 
 @pytest.fixture
