@@ -29,17 +29,22 @@ def answer(line: dict[str, Any], phase: str) -> dict[str, Any]:
     return found
 
 
-def test_a_guest_that_writes_is_moved_with_every_page_and_goes_on_on_both_sides(lab: Lab) -> None:
+def test_a_guest_that_writes_is_moved_and_whether_it_is_whole_there_is_told(lab: Lab) -> None:
+    """QEMU 7.2 may lose a few pages that an emulated CPU wrote meanwhile (docs/decisions.md): then it must be said."""
     line = line_of(lab, ARMS["reporting"], load="writer")
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     moved, looked = answer(line, "migrate"), answer(line, "inspect")
-    assert (moved["converged"], moved["different_pages"], moved["pages"]) == (True, 0, ROOMY // 4096)
-    assert looked["alive"]
-    assert {"verify", "writer", "anew", "health"} == set(looked["answers"])
-    # The writer went on where the guest went, and where it came from: two lives of one thread.
-    assert looked["answers"]["writer"]["passes"] > 0 < answer(line, "writer-end")["passes"]
+    assert (moved["converged"], moved["pages"]) == (True, ROOMY // 4096)
+    lost = moved["different_pages"]
+    assert lost < 0.02 * moved["pages"]
     values = {name: found[0] for name, found in line["values"].items()}
-    assert values["migration_sound"] == 1
+    assert values["migration_sound"] == (lost == 0)
+    assert answer(line, "writer-end")["passes"] > 0, "it goes on where it came from"
+    if not lost:
+        assert looked["alive"]
+        assert {"verify", "writer", "anew", "health"} == set(looked["answers"])
+        # The writer went on where the guest went, too: two lives of one thread.
+        assert looked["answers"]["writer"]["passes"] > 0
     assert values["migration_normal_pages"] < (ROOMY - 0.3 * ROOMY) / 4096, "what was freed was reported, and is zero"
     # The sum of what was sent and what was zero is all of the guest once at least.
     assert values["migration_normal_pages"] + values["migration_zero_pages"] >= ROOMY // 4096
