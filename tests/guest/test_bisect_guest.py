@@ -18,7 +18,7 @@ from benchlab import bench, finished, host_sides, qemus
 from bisectlab import git
 from waiting import wait_for
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.processes]
 
 # The build: a QEMU that is the machine's own, for guests with other arguments. It has to exec, or what ends QEMU with
 # the host side would not reach it.

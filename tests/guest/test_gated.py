@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchlab import bench, boots, finished
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.processes]
 
 WRAPPER = """\
 #!/bin/sh

@@ -13,7 +13,7 @@ import pytest
 from benchlab import bench, boots, finished, host_sides, parent_of, qemus
 from waiting import wait_for
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.processes]
 
 PLAN = """\
 name: short
