@@ -23,7 +23,7 @@ from bench.analysis.looks import Levels, levels
 from bench.analysis.pairs import coarse, differences
 from bench.analysis.resample import false_alarms
 from bench.analysis.rules import rules_of, under_rules
-from bench.analysis.tables import WIDTH, text_table
+from bench.analysis.tables import WIDTH, percent, text_table
 from bench.analysis.values import Boot
 from bench.analysis.verdict import inner_margin
 from bench.wire.metric import Metric
@@ -202,7 +202,7 @@ def spread_of(value: float | None, figures: dict[str, Any]) -> str:
     """A spread or a margin as text; a dash for one that there is none of."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{100 * value:.2g} %" if figures["kind"] == "ratio" else show(value, figures["unit"])
+    return percent(value) if figures["kind"] == "ratio" else show(value, figures["unit"])
 
 
 def _alarms_said(floor: dict[str, Any]) -> list[str]:

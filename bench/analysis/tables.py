@@ -135,7 +135,12 @@ def spread(value: float | None, metric: dict[str, Any]) -> str:
     """A standard deviation: in per cent for a ratio, else in the metric's unit."""
     if value is None:
         return NOTHING
-    return f"{100 * value:.2g} %" if metric["kind"] == "ratio" else show(value, metric["unit"])
+    return percent(value) if metric["kind"] == "ratio" else show(value, metric["unit"])
+
+
+def percent(share: float) -> str:
+    """Two digits, and all of those before the point."""
+    return f"{100 * share:.0f} %" if share >= 0.1 else f"{100 * share:.2g} %"
 
 
 def _combined(pair: dict[str, Any], marked: Sequence[str]) -> str:
