@@ -19,7 +19,7 @@ from bench.wire.metrics import METRICS, Metric
 
 EFFECT_METRIC = "residual_bytes"
 # Reasons of invalid boots that say something of the host at that moment, and nothing of what was measured.
-OF_THE_HOST = ("the host did not get quiet", "sampler", "clocks were not tied", "a thread")
+OF_THE_HOST = ("the host did not get quiet", "sampler", "clocks were not tied")
 
 
 def missing(run: Run, boots: Sequence[Boot]) -> list[str]:

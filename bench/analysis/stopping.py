@@ -39,25 +39,32 @@ def looks_before(looks: Sequence[int], block: int) -> list[int]:
 
 def still_open(run: Run, boots: Sequence[Boot], host: str, look: int) -> list[Open]:
     """Everything that is undecided on a host after the blocks up to `look`, in the order of its comparisons."""
+    return _open(run, _compared(run, boots, host, look), look)
+
+
+def going_on(run: Run, boots: Sequence[Boot], host: str, look: int) -> set[str]:
+    """The cells that need blocks after this look."""
+    found = _compared(run, boots, host, look)
+    undecided = {one.cell for one in _open(run, found, look)}
+    if not undecided:
+        return set()
+    asked = {entry.cell[1] for entry in found if entry.blocking}
+    return undecided | {name for place, name in cells(boots) if place == host and name not in asked}
+
+
+def _compared(run: Run, boots: Sequence[Boot], host: str, look: int) -> list[Entry]:
+    """The comparisons of one host by its blocks up to the look: those that the gate judges, where the plan has one."""
     mine = [boot for boot in boots if boot["host"] == host and int(boot["block"]) <= look]
-    found = [one.entry for one in ruled(run, mine)] if run.get("gate") else entries(run, mine)
+    return [one.entry for one in ruled(run, mine)] if run.get("gate") else entries(run, mine)
+
+
+def _open(run: Run, found: Sequence[Entry], look: int) -> list[Open]:
     p_values = adjusted([entry.comparison.p for entry in found], [entry.blocking for entry in found])
     return [
         Open(entry.cell[1], entry.arm, entry.metric.name, _expected(run, entry, look))
         for entry, p_holm in zip(found, p_values, strict=True)
         if entry.blocking and not _is_settled(run, entry, p_holm)
     ]
-
-
-def going_on(run: Run, boots: Sequence[Boot], host: str, look: int) -> set[str]:
-    """The cells that need blocks after this look."""
-    undecided = {one.cell for one in still_open(run, boots, host, look)}
-    if not undecided:
-        return set()
-    mine = [boot for boot in boots if boot["host"] == host and int(boot["block"]) <= look]
-    found = [one.entry for one in ruled(run, mine)] if run.get("gate") else entries(run, mine)
-    asked = {entry.cell[1] for entry in found if entry.blocking}
-    return undecided | {name for _, name in cells(mine) if name not in asked}
 
 
 def _is_settled(run: Run, entry: Entry, p_holm: float | None) -> bool:

@@ -23,7 +23,7 @@ from bench.controller.lab import Connect
 from bench.controller.plan import Options, load_plan
 from bench.controller.store import RunFolder
 from bench.controller.yamlfile import raise_problems
-from bench.errors import BenchError, InvalidError, RegressionError, UndecidedError
+from bench.errors import BenchError, InputError, InvalidError, RegressionError, UndecidedError
 
 # Beside the run's own files. A run folder of its own, with plan, seed and boots.
 AGAIN = "confirmation"
@@ -100,7 +100,9 @@ def _check_quarantine(folder: RunFolder, today: dt.date) -> None:
         for index, entry in enumerate((folder.run.get("gate") or {}).get("quarantine") or [])
         if entry["until"] < today.isoformat()
     ]
-    if expired and path.is_file():
+    if expired and not path.is_file():
+        raise InputError(f"{path}: is not there, and a quarantine of its gate has expired; put it back")
+    if expired:
         document = load_plan(str(path)).document
         raise_problems(
             document.problem(

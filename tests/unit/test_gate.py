@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +284,7 @@ def test_a_floor_above_the_margin_is_said_aloud() -> None:
 def test_holms_family_of_the_confirmation_is_what_was_red() -> None:
     about = facts()
     keep = {("cycle", "reporting", "refault_s_per_gib")}
-    (row,) = rows_of(replace(Measured("x", about, boots(refault=1.3))), keep)
+    (row,) = rows_of(Measured("x", about, boots(refault=1.3)), keep)
     assert row["p_holm"] == row["p"]
 
 

@@ -18,7 +18,7 @@ from gate_runs import PLAN, boots, facts, gate_of, read, write_folder
 
 from bench.command_line.judging import FORMS as CHOICES
 from bench.commands.gate import FORMS, Asked, gate
-from bench.errors import RegressionError
+from bench.errors import InputError, RegressionError
 
 pytestmark = pytest.mark.once
 UNREACHABLE = "hosts:\n  - name: lab-1\n    address: 127.0.0.1\n    port: 1\n    user: nobody\n"
@@ -155,3 +155,11 @@ def test_the_page_shows_the_gate_with_its_rows_and_controls_and_the_floor_of_the
     assert section.count(">seen</span>") == 2
     assert "Noise floor of the hosts" in page
     assert "<td>21 %</td><td>25 %</td><td>30 %</td>" in page
+
+
+def test_a_quarantine_that_has_expired_is_an_error_without_its_plan_too(tmp_path: Path) -> None:
+    held = {"metric": "refault_*", "cell": "*", "arm": "*", "reason": "noise", "owner": "ann", "until": "2020-01-01"}
+    run = made(tmp_path, quarantine=[held])
+    (run / "plan.yaml").unlink()
+    with pytest.raises(InputError, match="a quarantine of its gate has expired"):
+        gate(run, Asked())
