@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from workloads.memtouch import Region, Verified
+    from workloads.memtouch import Histogram, Region, Touched, Verified
     from workloads.policy import Loop
 
     Operation = Callable[..., dict[str, Any]]
@@ -40,6 +40,7 @@ class Operations:
             "map": self.map,
             "take_free": self.take_free,
             "touch": self.touch,
+            "renew": self.renew,
             "verify": self.verify,
             "release": self.release,
             "snapshot": self.snapshot,
@@ -110,22 +111,11 @@ class Operations:
 
     def touch(self, region: str, mode: Any = "write", histogram: bool = False) -> dict[str, Any]:
         """Touches every page once. With a histogram: quantiles of the latency of one page, and the buckets in use."""
-        from workloads.memtouch import Histogram
+        return _touched(lambda latencies: self._region(region).touch(mode, latencies), histogram)
 
-        latencies = Histogram() if histogram else None
-        touched = self._region(region).touch(mode, latencies)
-        result: dict[str, Any] = {
-            "ns": touched.ns,
-            "bytes": touched.bytes,
-            "pages": touched.pages,
-            "page_bytes": touched.page_bytes,
-        }
-        if latencies is not None:
-            for name, quantile in (("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)):
-                result[name] = latencies.quantile(quantile)
-            result["max_ns"] = latencies.max_ns
-            result["histogram"] = latencies.buckets()
-        return result
+    def renew(self, region: str, block_bytes: int, histogram: bool = False) -> dict[str, Any]:
+        """Frees and touches every page again, a block at a time; answers as `touch`, of the touches alone."""
+        return _touched(lambda latencies: self._region(region).renew(block_bytes, latencies), histogram)
 
     def verify(self, region: str, extent: Any = "word") -> dict[str, Any]:
         """Checks the pattern in the first word of each page, or in every byte."""
@@ -281,6 +271,20 @@ class Operations:
         if name not in self._regions:
             raise ValueError(f"region {name!r} is not mapped; mapped: {', '.join(self._regions) or 'none'}")
         return self._regions[name]
+
+
+def _touched(touch: Callable[[Histogram | None], Touched], histogram: bool) -> dict[str, Any]:
+    from workloads.memtouch import Histogram
+
+    latencies = Histogram() if histogram else None
+    touched = touch(latencies)
+    result: dict[str, Any] = {key: getattr(touched, key) for key in ("ns", "bytes", "pages", "page_bytes")}
+    if latencies is not None:
+        for name, quantile in (("p50_ns", 0.5), ("p99_ns", 0.99), ("p999_ns", 0.999)):
+            result[name] = latencies.quantile(quantile)
+        result["max_ns"] = latencies.max_ns
+        result["histogram"] = latencies.buckets()
+    return result
 
 
 def _first_bad(verified: Verified) -> dict[str, int] | None:

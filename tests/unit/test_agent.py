@@ -72,6 +72,9 @@ def test_memory_is_mapped_touched_verified_and_released(host: Host) -> None:
     assert "histogram" not in touched
     verified = host.result("verify", region="a", extent="word")
     assert (verified["bad_pages"], verified["first_bad"], verified["bytes"]) == (0, None, 4 * MIB)
+    renewed = host.result("renew", region="a", block_bytes=MIB, histogram=True)
+    assert (renewed["bytes"], renewed["pages"], renewed["page_bytes"]) == (4 * MIB, 4 * MIB // page, page)
+    assert 0 < renewed["p50_ns"] <= renewed["max_ns"] <= renewed["ns"]
     assert host.result("release", region="a", how="munmap")["bytes"] == 4 * MIB
     assert host.result("map", region="a", bytes=page)["bytes"] == page, "the name is free again"
 

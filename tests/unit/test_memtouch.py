@@ -240,6 +240,33 @@ def test_free_only_offers_pages_and_a_write_takes_them_back() -> None:
         assert region.verify("word").bad_pages == 0
 
 
+def test_a_renewed_region_faults_on_every_page_again_block_by_block_and_has_its_pattern() -> None:
+    with memtouch.map_region(SIZE, thp="never") as region:
+        region.touch("write")
+        written, latencies = region.buffer()[:8].tobytes(), memtouch.Histogram()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        # The last block is smaller than the others.
+        renewed = region.renew(48 * PAGE, latencies)
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before >= PAGES
+        assert (renewed.bytes, renewed.pages, renewed.page_bytes) == (SIZE, PAGES, PAGE)
+        assert latencies.count == PAGES
+        assert renewed.ns >= latencies.max_ns > 0
+        assert region.verify("word").bad_pages == 0
+        # What a page held before is not taken for what was written now.
+        region.buffer()[:8] = written
+        assert region.verify("word").bad_pages == 1
+
+
+def test_what_cannot_be_renewed_in_blocks_is_refused(tmp_path: Path) -> None:
+    with memtouch.map_region(SIZE) as region, pytest.raises(ValueError, match="no multiple of"):
+        region.renew(PAGE + 8)
+    with (
+        memtouch.map_region(SIZE, "memfd", folder=str(tmp_path)) as region,
+        pytest.raises(ValueError, match="use anonymous"),
+    ):
+        region.renew(PAGE)
+
+
 @pytest.mark.parametrize("mapping", SHARED)
 def test_free_of_shared_memory_is_refused_with_advice(mapping: Mapping, tmp_path: Path) -> None:
     with memtouch.map_region(SIZE, mapping, folder=str(tmp_path)) as region:

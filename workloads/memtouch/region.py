@@ -7,10 +7,11 @@ import itertools
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, get_args
 
 from workloads.memtouch._memtouch import ffi, lib
 from workloads.memtouch.histogram import Histogram
+from workloads.memtouch.refusal import check, fail
 
 Mapping = Literal["anonymous", "shared-anonymous", "memfd", "private-file", "shared-file", "hugetlb"]
 Thp = Literal["system", "always", "never"]
@@ -111,7 +112,7 @@ class Region:
         """Bytes that unmapping would free now: private pages of this process alone, or pages of a shared object."""
         self._check_mapped()
         out = ffi.new("uint64_t *")
-        _check(lib.mt_resident(self._region, out), "resident", self.mapping)
+        check(lib.mt_resident(self._region, out), "resident", self.mapping)
         return int(out[0])
 
     def touch(self, mode: Mode = "write", histogram: Histogram | None = None) -> Touched:
@@ -122,7 +123,7 @@ class Region:
         self._check_mapped()
         out = ffi.new("struct mt_touched *")
         counts = ffi.NULL if histogram is None else histogram.counts_pointer
-        _check(lib.mt_touch(self._region, _index("mode", mode, MODES), counts, out), "touch", self.mapping)
+        check(lib.mt_touch(self._region, _index("mode", mode, MODES), counts, out), "touch", self.mapping)
         if histogram is not None:
             histogram.max_ns = max(histogram.max_ns, int(out.max_ns))
         return Touched(int(out.ns), self.bytes, int(out.pages), self.page_bytes)
@@ -131,7 +132,7 @@ class Region:
         """Check the pattern: the first word of each page (after write or fill), or every byte (full, after fill)."""
         self._check_mapped()
         out = ffi.new("struct mt_verified *")
-        _check(lib.mt_verify(self._region, _index("extent", extent, EXTENTS), out), "verify", self.mapping)
+        check(lib.mt_verify(self._region, _index("extent", extent, EXTENTS), out), "verify", self.mapping)
         first = None
         if out.bad_pages:
             address = int(out.address)
@@ -153,8 +154,30 @@ class Region:
             )
         out = ffi.new("struct mt_released *")
         stride = (every, block_bytes) if how == "holes" else (1, 0)
-        _check(lib.mt_release(self._region, _index("how", how, HOWS), *stride, out), how, self.mapping)
+        check(lib.mt_release(self._region, _index("how", how, HOWS), *stride, out), how, self.mapping)
         return Released(int(out.ns), int(out.bytes), int(out.offered_bytes))
+
+    def renew(self, block_bytes: int, histogram: Histogram | None = None) -> Touched:
+        """Give each block back and touch (write) it at once, one after another; only the touches are timed.
+
+        So no more than a block is free at any moment, and the kernel takes for a block what it was just given. The page
+        tables stay, a page in 512. The pattern is a new one: `verify` tells what was there before from what is
+        written now. ValueError for a block that is no multiple of `page_bytes`, and for memory that
+        MADV_DONTNEED does not free.
+        """
+        self._check_mapped()
+        if block_bytes < 1 or block_bytes % self.page_bytes:
+            raise ValueError(f"block_bytes: {block_bytes} is no multiple of {self.page_bytes}: make it one")
+        if self.mapping != "anonymous":
+            raise ValueError(f"mapping: {self.mapping} memory is not freed in blocks: use anonymous")
+        self._region.seed = next(_seeds)
+        ns = pages = 0
+        for offset in range(0, self.bytes, block_bytes):
+            block = Region(self._part(offset, min(block_bytes, self.bytes - offset)), self.mapping)
+            block.release("dontneed")
+            touched = block.touch("write", histogram)
+            ns, pages = ns + touched.ns, pages + touched.pages
+        return Touched(ns, self.bytes, pages, self.page_bytes)
 
     def release_mixed(self, blocks: tuple[int, ...] = MIXED_BLOCKS) -> Released:
         """Give every second block back, of another size in each of as many parts of the region as there are `blocks`.
@@ -168,12 +191,14 @@ class Region:
             raise ValueError(f"bytes: {self.bytes} is too little for {len(blocks)} parts of {max(blocks)} or more")
         done = []
         for index, block_bytes in enumerate(blocks):
-            place = {"address": self.address + index * part_bytes, "bytes": part_bytes}
-            same = {name: getattr(self._region, name) for name in ("page_bytes", "mapping", "fd", "seed")}
-            part, out = ffi.new("struct mt_region *", {**same, **place}), ffi.new("struct mt_released *")
-            _check(lib.mt_release(part, _index("how", "holes", HOWS), 2, block_bytes, out), "holes", self.mapping)
+            part, out = self._part(index * part_bytes, part_bytes), ffi.new("struct mt_released *")
+            check(lib.mt_release(part, _index("how", "holes", HOWS), 2, block_bytes, out), "holes", self.mapping)
             done.append(out)
         return Released(*(sum(int(getattr(out, name)) for out in done) for name in ("ns", "bytes", "offered_bytes")))
+
+    def _part(self, offset: int, size_bytes: int) -> Any:
+        same = {name: getattr(self._region, name) for name in ("page_bytes", "mapping", "fd", "seed")}
+        return ffi.new("struct mt_region *", {**same, "address": self.address + offset, "bytes": size_bytes})
 
     def _check_mapped(self) -> None:
         if not self.address:
@@ -221,7 +246,7 @@ def map_region(
     if code:
         if fd >= 0:
             os.close(fd)
-        _fail(-code, "thp" if code == -errno.EINVAL and thp == "always" else "map", mapping)
+        fail(-code, "thp" if code == -errno.EINVAL and thp == "always" else "map", mapping)
     return Region(region, mapping)
 
 
@@ -254,29 +279,3 @@ def _index(key: str, name: str, names: tuple[str, ...]) -> int:
     if name not in names:
         raise ValueError(f"{key}: {name!r} is unknown: one of {', '.join(names)}")
     return names.index(name)
-
-
-_NO_HUGE_PAGES = "no free huge page of 2 MiB: raise their number, sysctl vm.nr_hugepages=N"
-
-# (errno, what was tried, mapping) -> what to do; an empty string stands for anything.
-_ADVICE = {
-    (errno.ENOMEM, "map", "hugetlb"): _NO_HUGE_PAGES,
-    (errno.EINVAL, "map", "hugetlb"): "this kernel has no 2 MiB huge pages (hugetlbfs off, or another page size)",
-    (errno.ENOMEM, "map", ""): "not enough memory: ask for less, or sysctl vm.overcommit_memory=1",
-    (errno.EINVAL, "thp", ""): "this kernel has no transparent huge pages: ask for thp system or never",
-    (errno.EINVAL, "free", ""): "MADV_FREE works on private anonymous memory only: use munmap or holes",
-    (errno.EINVAL, "dontneed", "hugetlb"): "MADV_DONTNEED of hugetlb needs Linux 5.18: use munmap",
-    (errno.EINVAL, "holes", "hugetlb"): "MADV_DONTNEED of hugetlb needs Linux 5.18: use munmap",
-    (errno.EOPNOTSUPP, "holes", ""): "the file system cannot punch holes: use a folder on tmpfs, ext4, xfs or btrfs",
-}
-
-
-def _check(code: int, tried: str, mapping: str) -> None:
-    if code:
-        _fail(-code, tried, mapping)
-
-
-def _fail(number: int, tried: str, mapping: str) -> NoReturn:
-    advice = _ADVICE.get((number, tried, mapping)) or _ADVICE.get((number, tried, ""))
-    what = f"{tried} of {mapping} memory: {os.strerror(number)}"
-    raise OSError(number, f"{what}: {advice}" if advice else what)
