@@ -56,15 +56,16 @@ def _asked(name: str, value: Callable[[Iteration], float]) -> Callable[[Iteratio
 
 def _check_read_back(it: Iteration) -> None:
     """Raises Missing where the touch found pages that the host still had in memory: those cost no swap-in at all."""
-    curve = it.curves.get(SWAP_IN, NO_CURVE)
-    before, after = curve.at(it.moment("swapped", "start_s")), curve.at(it.moment("swapped", "end_s"))
+    curve, start, end = it.curves.get(SWAP_IN, NO_CURVE), it.moment("swapped", "start_s"), it.moment("swapped", "end_s")
+    before, after = curve.at(start), curve.at(end)
     if before is None or after is None:
         raise Missing(f"the series has no {SWAP_IN}")
     read, touched = (after - before) * HOST_PAGE_BYTES, it.result("swapped", "bytes")
     if read < LEAST_READ_SHARE * touched:
+        discarded = float(it.curves.get(DISCARD, NO_CURVE).between(start, end).v.sum())
         raise Missing(
-            f"{show_bytes(read)} of {show_bytes(touched)} were read from swap: the guest took other free memory for "
-            "the rest, or the host still had it in memory"
+            f"{show_bytes(read)} of {show_bytes(touched)} were read from swap, {show_bytes(discarded)} discarded "
+            "meanwhile: the guest took other free memory for the rest, or the host still had it in memory"
         )
 
 

@@ -39,7 +39,7 @@ class _Speed:
 
 _SPEED = {"kvm": _Speed(2.0, 0.6, 0.05, 20.0), "tcg": _Speed(4.5, 9.0, 0.1, 12.0)}
 # What an op costs against a touch of the same memory: the others find the pages mapped.
-_MEMORY_OPS = {"touch": 1.0, "verify": 0.1, "release": 0.1, "disk_read": 0.4}
+_MEMORY_OPS = {"touch": 1.0, "renew": 1.1, "verify": 0.1, "release": 0.1, "disk_read": 0.4}
 
 
 def arm_paths(arm: Arm, paths: Paths) -> Paths:

@@ -78,7 +78,13 @@ def test_nothing_breaks_even_in_an_arm_that_reports_nothing() -> None:
 def test_pages_that_the_host_still_had_were_not_swapped_pages() -> None:
     summary = summarise(refault_boot(), series(read_back=0.4))
     assert summary.values["swapped_s_per_gib"] == [None]
-    assert any("102 MiB of 256 MiB were read from swap" in doubt.text for doubt in summary.doubts)
+    assert any("102 MiB of 256 MiB were read from swap, 0 B discarded" in doubt.text for doubt in summary.doubts)
+
+
+def test_pages_that_were_reported_meanwhile_were_not_swapped_pages_and_that_is_said() -> None:
+    summary = summarise(refault_boot(), series(read_back=0.4, discarded_at=37.5))
+    assert summary.values["swapped_s_per_gib"] == [None]
+    assert any("were read from swap, 64 MiB discarded meanwhile" in doubt.text for doubt in summary.doubts)
 
 
 def test_what_counts_is_the_share_of_what_was_touched_not_of_what_the_whole_guest_had_in_swap() -> None:

@@ -108,8 +108,14 @@ def test_pages_are_swapped_out_only_where_the_plan_asks_for_it() -> None:
 
 def test_what_is_touched_from_swap_was_swapped_out_first_and_freed_then() -> None:
     names = [phase["name"] for phase in phases("refault", swap="on")]
-    order = ["reported", "pageout", "warm-touch", "free-swapped", "map-swapped", "swapped", "verify-swapped"]
+    order = ["reported", "pageout", "warm-touch", "swapped", "verify-swapped"]
     assert [name for name in names if name in order] == order
+
+
+def test_no_more_is_free_while_it_is_touched_from_swap_than_a_report_would_miss() -> None:
+    swapped = next(phase for phase in phases("refault", swap="on") if phase["name"] == "swapped")
+    assert swapped["op"] == "renew"
+    assert swapped["args"]["block_bytes"] == 4 * MIB
 
 
 def test_a_proof_is_freed_before_anything_else_is_measured() -> None:
