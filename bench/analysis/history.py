@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.analysis.shown import effect, interval
+from bench.analysis.shown import effect, interval, interval_title
 from bench.analysis.tables import MARK, NOTHING, text_table
 from bench.wire.units import show
 
@@ -54,21 +54,31 @@ def terminal(found: Sequence[Row]) -> str:
             continue
         mark = MARK if any(row["marked"] for row in mine) else ""
         title = f"{host}, {cell}, {arm} against {mine[0]['reference']}: {metric}{mark}"
+        level, intervals = _intervals(mine)
         body = [
             [
                 f"{row['started'][:16].replace('T', ' ')}  {row['run']}",
                 *_sides(row),
                 effect(row),
-                interval(row),
+                around,
                 row["verdict"],
             ]
-            for row in mine
+            for row, around in zip(mine, intervals, strict=True)
         ]
-        head = ("run", "reference", "arm", "effect", "95 % interval", "verdict")
+        head = ("run", "reference", "arm", "effect", level, "verdict")
         parts.append("\n".join([title, *text_table(head, body)]))
     if any(row["marked"] for row in found):
         parts.append(f"{MARK} time of an emulated CPU, not of hardware")
     return "\n\n".join(parts) + "\n"
+
+
+def _intervals(mine: Sequence[Row]) -> tuple[str, list[str]]:
+    """A title and the intervals. Runs with and without repeated looks differ in their level: each line says its own."""
+    titles = [interval_title([row]) for row in mine]
+    if len(set(titles)) == 1:
+        return titles[0], [interval(row) for row in mine]
+    told = zip(mine, titles, strict=True)
+    return "interval", [f"{interval(row)} ({title.removesuffix(' interval')})" for row, title in told]
 
 
 def _sides(row: Row) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from synthetic_run import Shape, edit_json, write_run
 
+from bench.analysis.history import Dated, rows, terminal
 from bench.cli import cli
 from bench.commands.reporting import history
 from bench.errors import InputError, InvalidError
@@ -72,3 +74,17 @@ def test_the_command_prints_it(runs: list[Path]) -> None:
     said = CliRunner().invoke(cli, ["history", *map(str, runs), "--metric", "residual_bytes", "--format", "csv"])
     assert said.exit_code == 0
     assert said.stdout.startswith("time,run,local.cycle.reporting.residual_bytes\n2026-02-01T10:00:00+00:00,")
+
+
+def test_runs_with_and_without_looks_say_their_own_level(runs: list[Path]) -> None:
+    dated: list[Dated] = []
+    for day, level in ((1, {}), (2, {"percent": 97.25})):
+        analysis = json.loads((runs[0] / "analysis.json").read_text())
+        for pair in analysis["cells"]:
+            pair["metrics"] = [{**metric, **level} for metric in pair["metrics"]]
+        dated.append(Dated(f"run-{day}", f"2026-02-0{day}T10:00:00+00:00", analysis))
+    both, later = (terminal(rows(told, ("residual_bytes",))).splitlines() for told in (dated, dated[1:]))
+    assert "% interval" not in both[1], "no level stands over intervals of two"
+    assert ["(95 %)" in line for line in both[2:4]] == [True, False]
+    assert ["(97.2 %)" in line for line in both[2:4]] == [False, True]
+    assert "97.2 % interval" in later[1]
