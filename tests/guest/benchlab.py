@@ -5,29 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+
+from forked import Bench
 
 from bench.host import cgroup, swapfile
 from bench.wire.cache import cache_folder
 
 
-def bench(*args: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *args],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def bench(*args: str, cwd: Path) -> Bench:
+    return Bench(*args, cwd=cwd)
 
 
-def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finished(process: Bench) -> tuple[int, str, str]:
     out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
+    return process.wait(), out, err
 
 
 # Children inherit it: what other tests started beside these is theirs.

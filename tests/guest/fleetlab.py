@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forked import Bench
 from nethosts import NetHost, net_hosts
 
 from bench.wire.cache import cache_folder
@@ -61,23 +60,14 @@ class Fleet:
             "SSH_AUTH_SOCK": "",
         }
 
-    def start(self, *argv: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "bench", *argv],
-            cwd=self.cwd,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, *argv: str) -> Bench:
+        return Bench(*argv, cwd=self.cwd, env=self.environment)
 
     def bench(self, *argv: str, deadline_s: float = 400) -> tuple[int, str, str]:
         """Exit code, stdout, stderr."""
         process = self.start(*argv)
         out, err = process.communicate(timeout=deadline_s)
-        return process.returncode, out, err
+        return process.wait(), out, err
 
     def boots(self, run: str) -> list[dict[str, Any]]:
         return self.lines(run, "boots.jsonl")

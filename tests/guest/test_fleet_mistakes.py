@@ -160,7 +160,6 @@ def test_a_host_on_which_a_bench_runs_names_its_holder(lab: Fleet) -> None:
 
 def test_a_run_that_waits_begins_when_the_host_is_free(lab: Fleet, busy: Keeper) -> None:
     process = lab.start(*RUN, "--host", "lab1", "--wait", "--dry-run")
-    assert process.stderr is not None
     line = next(line for line in process.stderr if "waiting for lab1" in line)
     assert "held by ann@desk" in line
     assert process.poll() is None

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 pytestmark = [pytest.mark.guest, pytest.mark.processes]
@@ -27,8 +26,7 @@ metrics: {residual_bytes: {margin: 5%}}
 def refused(tmp_path: Path, hosts: str, plan: str) -> str:
     (tmp_path / "hosts.yaml").write_text(hosts)
     (tmp_path / "plan.yaml").write_text(plan)
-    argv = [sys.executable, "-m", "bench", "run", "plan.yaml", "--out", "out"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    done = forked.run("run", "plan.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert not (tmp_path / "out").exists(), "something was begun"
     return done.stderr.splitlines()[-1]
@@ -50,8 +48,7 @@ def test_a_wrong_file_on_the_host_is_shown_at_its_line(line: str, message: str, 
 
 def test_the_doctor_shows_a_wrong_file_at_its_line_too(tmp_path: Path) -> None:
     (tmp_path / "hosts.yaml").write_text("hosts:\n  - name: local\n    qemu: /bin/true\n")
-    argv = [sys.executable, "-m", "bench", "doctor"]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    done = forked.run("doctor", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert "hosts.yaml:3: hosts.0.qemu: /bin/true is no QEMU that runs" in done.stderr
 

@@ -6,11 +6,11 @@ import csv
 import io
 import json
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from synthetic_run import Shape, edit_json, write_run
 
@@ -44,8 +44,7 @@ def now(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bench(*words: object) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "bench", "compare", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    return forked.run("compare", *words)
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "lkml", "json", "csv"])

@@ -7,12 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import forked
 import pytest
 from gate_runs import PLAN, boots, facts, gate_of, read, write_folder
 
@@ -24,12 +24,8 @@ pytestmark = pytest.mark.once
 UNREACHABLE = "hosts:\n  - name: lab-1\n    address: 127.0.0.1\n    port: 1\n    user: nobody\n"
 
 
-def argv(*words: object) -> list[str]:
-    return [sys.executable, "-m", "bench", "gate", *map(str, words)]
-
-
 def bench(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(argv(*words), capture_output=True, text=True, timeout=120, check=False)
+    return forked.run("gate", *words)
 
 
 def made(path: Path, lines: Sequence[dict[str, Any]] | None = None, again: Any = None, **asked: Any) -> Path:
@@ -106,8 +102,7 @@ def test_5_where_no_fresh_boots_can_be_had_and_what_is_known_is_told(tmp_path: P
 
 def test_130_when_it_is_interrupted_while_it_measures_again(tmp_path: Path) -> None:
     run = made(tmp_path, boots(refault=1.3))
-    with subprocess.Popen(argv(run), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stderr
+    with forked.Bench("gate", run) as process:
         seen = ""
         while "measuring it again" not in seen:
             line = process.stderr.readline()
