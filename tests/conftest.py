@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,24 @@ def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("bench.commands.tidy.ROOT", tmp_path / "root")
     if request.node.get_closest_marker("guest") is None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In unit tests figures stand empty, but in those marked as `drawn`: drawing is most of a page's time.
+
+    Where nothing has imported what draws, nothing does: the Python of a lab host has no matplotlib.
+    """
+    svg = sys.modules.get("reports.svg")
+    if svg is None or "unit" not in request.path.parts or request.node.get_closest_marker("drawn"):
+        return
+    from markupsafe import Markup
+
+    def empty(figure_id: str, kind: str, label: str, *_: object) -> Markup:
+        element = '<svg id="{}-{}" viewBox="0 0 1 1" role="img" aria-label="{}" class="{}"></svg>'
+        return Markup(element).format(figure_id, kind, label, kind)  # noqa: S704 - `format` escapes what it is given
+
+    monkeypatch.setattr(svg, "_drawing", empty)
 
 
 @pytest.fixture(scope="session")

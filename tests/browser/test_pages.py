@@ -14,6 +14,8 @@ Pages = dict[str, Path]
 EVERY = ("whole", "hostile", "index", "several", *NAMES)
 # A scheme is the same style sheet for every page: these have all of it.
 SCHEMED = ("whole", "index")
+# axe takes half a minute for a page with many figures: one published page, and those that have everything.
+LOOKED_AT = ("whole", "hostile", "index", "several", "quick-emulated")
 OVERFLOW = """
 const width = arguments[0];
 if (document.documentElement.scrollWidth <= width) return [];
@@ -48,7 +50,7 @@ def test_nothing_overflows(browser: Browser, pages: Pages, name: str, width: int
 
 
 @pytest.mark.parametrize(
-    ("name", "scheme"), [*((name, "light") for name in EVERY), *((name, "dark") for name in SCHEMED)]
+    ("name", "scheme"), [*((name, "light") for name in LOOKED_AT), *((name, "dark") for name in SCHEMED)]
 )
 def test_axe_finds_nothing_serious(browser: Browser, pages: Pages, name: str, scheme: str) -> None:
     browser.open(pages[name], scheme=scheme)

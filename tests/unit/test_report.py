@@ -19,6 +19,8 @@ from synthetic_run import Boot, Shape, edit_json, write_event, write_run
 from bench.errors import InputError
 from reports.page import render
 
+pytestmark = pytest.mark.drawn
+
 SECTIONS = ("Result", "Can it be trusted?", "Environment", "Metric by metric", "Memory over time",
             "Latency of a page, by its state", "Pressure and swap of the host", "Raw data", "How to do it again",
             "Glossary")  # fmt: skip

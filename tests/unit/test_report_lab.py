@@ -123,6 +123,7 @@ def test_the_forest_shows_the_plans_first_metric_on_each_host_and_on_all(three: 
     assert f"{said}." in page.texts
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize(
     "lines",
     [

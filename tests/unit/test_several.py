@@ -82,6 +82,7 @@ def test_wrong_use_says_what_would_be_right(tmp_path: Path) -> None:
         assert isinstance(said.exception, InputError), argv
 
 
+@pytest.mark.drawn
 def test_nothing_of_hostile_runs_executes(tmp_path: Path) -> None:
     runs = [write_hostile(tmp_path / "a"), write_hostile(tmp_path / "b")]
     page = page_of(runs, tmp_path / "out.html")
