@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,9 @@ def main(argv: Sequence[str]) -> int:
     """Exit status of the command, or 1 when it succeeded and left something."""
     # Short: the path of a unix socket has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="fpr", dir="/tmp"))
+    # A background job of a script has it ignored, and what it starts inherits that: no test of Ctrl-C could pass.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         status = subprocess.run(argv, env={**os.environ, "TMPDIR": str(folder)}, check=False).returncode
         deadline = time.monotonic() + GRACE_S

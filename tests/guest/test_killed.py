@@ -128,7 +128,9 @@ def test_the_run_resumes_and_is_whole(story: Story) -> None:
     assert sorted(boot["arm"] for boot in found if boot["status"] == "ok") == ["none", "reporting"]
     (failed,) = [boot for boot in found if boot["status"] != "ok"]
     assert (failed["status"], failed["reason"]) == ("failed", "host local: the host side ended without a result")
-    assert all(value == [None] for value in failed["values"].values())
+    # How far it had come is a matter of milliseconds: at most a guest had said READY.
+    figures = {name for name, values in failed["values"].items() if any(value is not None for value in values)}
+    assert figures <= {"ready_s"}
     analysis = json.loads((story.out / "analysis.json").read_text())
     swapped = next(row for row in analysis["cells"][0]["metrics"] if row["metric"] == "swapped_out_bytes")
     assert swapped["effect"] < 0

@@ -124,9 +124,7 @@ def test_pyperf_compares_the_boot_files(run: Path) -> None:
 
 def test_a_run_whose_discards_cannot_happen_exits_with_4(tmp_path: Path) -> None:
     plan = PLAN.replace("arms: [none, reporting]", "arms: [none, {name: locked, like: reporting, mem_lock: true}]")
-    plan = plan.replace("blocks: 2\nmin_blocks: 2", "blocks: 1\nmin_blocks: 1").replace(
-        "settle_min_s: 6", "settle_min_s: 6"
-    )
+    plan = plan.replace("blocks: 2\nmin_blocks: 2", "blocks: 1\nmin_blocks: 1")
     (tmp_path / "plan.yaml").write_text(plan)
     code, out, err = finished(bench("run", "plan.yaml", "--out", "out", cwd=tmp_path))
     assert code == 4, err

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -66,6 +67,15 @@ def run_watched(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_command_that_cleans_up_after_itself_passes_with_its_own_status() -> None:
     done = run_watched("import tempfile; tempfile.TemporaryFile(); raise SystemExit(3)")
     assert (done.returncode, "no process, no temporary file" in done.stderr) == (3, True)
+
+
+def test_a_command_of_a_background_job_can_be_interrupted_all_the_same() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        done = run_watched("import signal; raise SystemExit(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_file_left_in_the_temporary_folder_is_found_and_removed() -> None:
