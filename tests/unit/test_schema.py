@@ -49,8 +49,11 @@ def test_the_shipped_schema_is_what_the_models_give(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(loaded(name))
 
 
+PLANS = (*(ROOT / "bench/plans").glob("*.yaml"), *(ROOT / "benchmarks").glob("*.yaml"))
+
+
 def test_each_shipped_file_names_its_schema_for_editors() -> None:
-    for file in (ROOT / "hosts.yaml", *(ROOT / "bench/plans").glob("*.yaml")):
+    for file in (ROOT / "hosts.yaml", *PLANS):
         words, _, named = file.read_text().splitlines()[0].partition("=")
         assert words == "# yaml-language-server: $schema"
         assert (file.parent / named).resolve().parent == FOLDER
@@ -60,7 +63,7 @@ def test_each_shipped_file_names_its_schema_for_editors() -> None:
 def test_the_shipped_and_the_good_files_fit_their_schemas() -> None:
     assert wrong(HOSTS, (ROOT / "hosts.yaml").read_text()) == []
     assert wrong(HOSTS, (GOLDEN / "good/hosts.yaml").read_text()) == []
-    for file in (*(ROOT / "bench/plans").glob("*.yaml"), GOLDEN / "good/plan.yaml"):
+    for file in (*PLANS, GOLDEN / "good/plan.yaml"):
         assert wrong(PLAN, file.read_text()) == [], file
 
 
@@ -68,6 +71,12 @@ def test_the_good_files_are_good() -> None:
     assert load_inventory(GOLDEN / "good/hosts.yaml").hosts
     for accel in ("tcg", "kvm"):
         assert resolve(load_plan(str(GOLDEN / "good/plan.yaml")), accel).seed == 7
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "benchmarks").glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_plan_that_is_run_by_hand_can_be_run(file: Path) -> None:
+    for accel in ("tcg", "kvm"):
+        assert resolve(load_plan(str(file)), accel).cells
 
 
 def test_what_a_run_writes_fits_too() -> None:
