@@ -25,6 +25,9 @@ from bench.wire.metrics import METRICS
 from bench.wire.record import OUT_OF_MEMORY
 
 SCHEMA = 1
+# Of a float that is no whole number. Processors differ in the last of its 16 or 17 digits, which a difference of two
+# that are nearly alike brings to the front; and an analysis that is made again has to be the same bytes.
+DIGITS = 9
 
 
 def analyse(run: Run, boots: Sequence[Boot]) -> dict[str, Any]:
@@ -176,9 +179,13 @@ def _out_of_memory(boots: Sequence[Boot]) -> list[dict[str, Any]]:
     return [{**dict(zip(("host", "cell", "arm"), key, strict=True)), "boots": count} for key, count in found.items()]
 
 
+def _rounded(value: float) -> float:
+    return value if value.is_integer() else float(f"{value:.{DIGITS}g}")
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return _rounded(value) if math.isfinite(value) else None
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):

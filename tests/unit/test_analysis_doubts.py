@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
 
 from bench.analysis.doubts import depends_on, is_clear, two_clusters
 
@@ -34,6 +37,18 @@ def test_a_trend_is_clear_and_its_absence_is_not() -> None:
     x = np.arange(12.0)
     assert is_clear(depends_on((x + rng.normal(0, 0.5, 12)).tolist(), x.tolist()))
     assert not is_clear(depends_on(rng.normal(0, 1, 12).tolist(), x.tolist()))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1000, 1000), st.integers(0, 20)), min_size=6, max_size=30),
+    st.sampled_from([1e-9, 1.0, 4096.0]),
+)
+def test_the_p_of_a_line_is_that_of_scipy(pairs: list[tuple[int, int]], unit: float) -> None:
+    values, position = [v * unit for v, _ in pairs], [float(x) for _, x in pairs]
+    assume(len(set(values)) > 1 and len(set(position)) > 1)
+    theirs = float(stats.linregress(position, values).pvalue)
+    # r of a perfect line is 1 or next to it, by rounding: p is 0 or next to it.
+    assert depends_on(values, position) == pytest.approx(theirs, rel=1e-6, abs=1e-12)
 
 
 def test_what_cannot_be_told_is_none_and_never_clear() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_the_analysis_has_the_agreed_shape_and_is_plain_json() -> None:
     }
     assert [item["metric"] for item in cell["metrics"]] == [metric.name for metric in metrics_of("cycle")]
     assert all(set(item) >= METRIC_KEYS | {"reference_blocks", "arm_blocks"} for item in cell["metrics"])
+
+
+def test_the_last_digit_of_a_double_is_no_part_of_an_analysis() -> None:
+    boots = good_run()
+    nudged = [
+        {**boot, "values": {k: [v and math.nextafter(v, 0) for v in vs] for k, vs in boot["values"].items()}}
+        for boot in boots
+    ]
+    assert nudged != boots
+    assert analyse(run(), nudged) == analyse(run(), boots)
 
 
 def test_memory_that_comes_back_is_better_with_its_interval_and_a_sentence() -> None:
