@@ -124,6 +124,8 @@ def test_a_stopped_sshd_leaves_what_it_ran_and_can_be_started_again(hosts: list[
     talk = transport.start(["sh", "-c", "echo ready; exec sleep 30"])
     lines = talk.lines()
     next(lines)
+    # The shell has said so before it becomes sleep.
+    wait_for(lambda: "sleep 30" in host.processes(), 5, "sleep")
     host.stop_sshd()
     assert list(lines) == []
     assert not stands(transport)

@@ -39,7 +39,8 @@ def test_a_balloon_loop_takes_what_was_freed_and_gives_when_the_guest_is_short(l
     assert taken > 128 * MIB
     assert 0.5 * taken < values["returned_bytes"] < 1.2 * taken
     assert values["policy_taken_bytes"] >= taken
-    assert 0 < values["policy_reaction_s"] < 3.5
+    # Three seconds are the loop's own deadline; it may get the CPU late.
+    assert 0 < values["policy_reaction_s"] < 10
     assert 0 < values["policy_cpu_s"] < 1
     assert values["discarded_bytes"] is None
 

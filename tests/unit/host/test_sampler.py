@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Optional
 
 import pytest
 
@@ -22,15 +24,39 @@ class Steady:
         yield ("vmstat", "pswpin", 7.0)
 
 
+class Simulated(threading.Event):
+    """Seconds that pass only where somebody waits or works; as an event it is set at the end."""
+
+    def __init__(self, end: float) -> None:
+        super().__init__()
+        self._now, self._end = 0.0, end
+
+    def __call__(self) -> float:
+        return self._now
+
+    def is_set(self) -> bool:
+        return self._now >= self._end
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        # A nanosecond late, as everybody is: a deadline that is a sum of fractions would be just missed otherwise.
+        self._now += (timeout or 0.0) + 1e-9
+        return self.is_set()
+
+    def run(self, sampler: Sampler) -> None:
+        """From start to end in this thread: a busy machine changes nothing."""
+        sampler._stop = self
+        sampler._run()
+
+
 class Slow:
     """A reader that takes its time on chosen reads (counted from 0)."""
 
-    def __init__(self, seconds: float, reads: range) -> None:
-        self._seconds, self._reads, self._count = seconds, reads, 0
+    def __init__(self, seconds: float, reads: range, now: Simulated) -> None:
+        self._seconds, self._reads, self._count, self._now = seconds, reads, 0, now
 
     def read(self) -> Iterator[Triple]:
         if self._count in self._reads:
-            time.sleep(self._seconds)
+            self._now.wait(self._seconds)
         self._count += 1
         yield ("ram", "resident_bytes", float(self._count))
 
@@ -61,22 +87,22 @@ def run_for(sampler: Sampler, seconds: float) -> None:
 
 def test_ticks_keep_their_deadlines_although_each_takes_a_while() -> None:
     # 8 ms of work in every period of 20 ms: sleeping 20 ms after each tick would give 36 ticks, not 50.
-    sampler = Sampler([Slow(0.008, range(1000))], HZ, stopwatch())
-    run_for(sampler, 1.0)
-    due = sampler.stats.ticks + sampler.stats.missed
-    assert due == pytest.approx(51, abs=2)
-    assert sampler.stats.ticks > 40
+    now = Simulated(1.0)
+    sampler = Sampler([Slow(0.008, range(1000), now)], HZ, now)
+    now.run(sampler)
+    assert (sampler.stats.ticks, sampler.stats.missed) == (51, 0)
+    times = [row[0] for row in sampler.take() if row[1] == "ram"]
+    assert times == pytest.approx([tick / HZ for tick in range(51)], abs=1e-5)
 
 
 def test_ticks_that_a_slow_reader_held_up_are_counted_as_missed_and_not_made_up_for() -> None:
-    sampler = Sampler([Slow(0.21, range(5, 6))], HZ, stopwatch())
-    run_for(sampler, 0.8)
-    stats = sampler.stats
-    assert stats.missed >= 10
-    assert stats.ticks + stats.missed == pytest.approx(41, abs=2)
+    now = Simulated(0.8)
+    sampler = Sampler([Slow(0.21, range(5, 6), now)], HZ, now)
+    now.run(sampler)
+    assert (sampler.stats.ticks, sampler.stats.missed) == (31, 10)
     times = [row[0] for row in sampler.take() if row[1] == "ram"]
-    # Caught up ticks would stand at less than half a period from each other.
-    assert sum(b - a < 0.5 / HZ for a, b in zip(times, times[1:-1])) <= 2
+    # Caught up ticks would stand closer to each other.
+    assert min(b - a for a, b in zip(times, times[1:])) == pytest.approx(1 / HZ, abs=1e-5)
 
 
 def test_a_tick_that_came_late_says_by_how_much() -> None:
@@ -91,18 +117,18 @@ def test_a_tick_that_came_late_says_by_how_much() -> None:
 
 def test_a_reader_that_fails_ends_the_sampler_and_its_error_is_kept() -> None:
     reader = Failing()
-    sampler = Sampler([Steady(), reader], HZ, stopwatch())
-    run_for(sampler, 0.3)
+    now = Simulated(0.3)
+    now.run(sampler := Sampler([Steady(), reader], HZ, now))
     assert sampler.stats.error == "FileNotFoundError: /proc/4242/status"
     assert reader.reads == 3
     assert sampler.stats.ticks == 2
 
 
 def test_an_unchanged_value_is_not_repeated_but_residency_comes_with_every_tick() -> None:
-    sampler = Sampler([Steady()], HZ, stopwatch())
-    run_for(sampler, 0.3)
+    now = Simulated(0.3)
+    now.run(sampler := Sampler([Steady()], HZ, now))
     names = [f"{row[1]}.{row[2]}" for row in sampler.take()]
-    assert sampler.stats.ticks > 5
+    assert sampler.stats.ticks == 16
     assert names.count("ram.resident_bytes") == sampler.stats.ticks
     assert names.count("ram.swapped_bytes") == sampler.stats.ticks
     assert names.count("vmstat.pswpin") == 1
@@ -124,8 +150,9 @@ def test_a_value_that_comes_back_is_told_again() -> None:
 def test_the_sampler_accounts_for_its_own_processor_time() -> None:
     sampler = Sampler([Steady()], HZ, stopwatch())
     run_for(sampler, 0.3)
-    assert 0 < sampler.stats.cpu_s < 0.3
-    assert sampler.stats.wall_s == pytest.approx(0.3, abs=0.1)
+    assert 0 < sampler.stats.cpu_s < sampler.stats.wall_s
+    # Its thread may begin late, on a busy machine.
+    assert sampler.stats.wall_s > 0.1
     assert any(row[1:3] == ("sampler", "cpu_s") for row in sampler.take())
 
 
