@@ -16,7 +16,7 @@ def wait_for(condition: Callable[[], Any], deadline_s: float, what: str) -> Any:
         found = condition()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(0.02)
     raise AssertionError(f"not within {deadline_s} s: {what}")
 
 

@@ -12,11 +12,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_for
 
 from bench.host import lock
 from bench.host.knobs import KNOBS, chosen
@@ -142,14 +143,6 @@ class Machine:
             with contextlib.suppress(OSError):
                 path.write_text(chosen(self.before[path].strip()) + "\n")
         return left
-
-
-def wait_for(condition: Callable[[], Any], deadline_s: float, what: str) -> Any:
-    deadline = time.monotonic() + deadline_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from workloads.memtouch import _memtouch, map_region, probe
 from workloads.memtouch.probe import Probe, quantile, series, summary
@@ -38,13 +39,6 @@ def nothing_left() -> Iterator[None]:
     before = (children(), len(descriptors()))
     yield
     assert (children(), len(descriptors())) == before
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("kind", "unit_bytes"), [("work", 0), ("bandwidth", 16384)])
@@ -141,7 +135,7 @@ def test_a_probe_that_was_killed_is_an_error_and_not_a_slow_one() -> None:
     running = Probe("work", CPUS[0], QUANTUM_S, 60)
     (pid,) = children() - before
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z")
+    wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] == "Z", 20, "a zombie")
     with pytest.raises(ChildProcessError, match="the probe ended early"):
         running.stop()
 
@@ -163,7 +157,7 @@ def test_the_probe_faults_no_page_while_it_counts(kind: str) -> None:
     before = children()
     with Probe(kind, CPUS[-1], 0.001, 60, 4 * MIB):
         (pid,) = children() - before
-        wait_for(lambda: faults(pid) > 0)
+        wait_for(lambda: faults(pid) > 0, 20, "a fault")
         time.sleep(0.1)
         first = faults(pid)
         time.sleep(0.5)
@@ -211,7 +205,7 @@ def test_a_probe_ends_with_its_caller() -> None:
         except OSError:
             return True
 
-    wait_for(gone)
+    wait_for(gone, 20, "its end")
 
 
 def test_only_quanta_that_lie_in_a_window_as_a_whole_count() -> None:

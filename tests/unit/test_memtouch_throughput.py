@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from waiting import wait_for
 
 from workloads import memtouch
 from workloads.memtouch import _memtouch
@@ -41,13 +40,6 @@ def children(pid: int) -> list[int]:
 
 def open_descriptors() -> list[str]:
     return sorted(path.name for path in Path("/proc/self/fd").iterdir())
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def allowed_cpus(pid: int) -> str:
@@ -109,10 +101,10 @@ def test_processes_are_pinned_one_a_cpu_in_ascending_order() -> None:
     cpus = sorted(os.sched_getaffinity(0))
     run = Background(2)
     run.start()
-    wait_for(lambda: len(run.processes()) == 2)
+    wait_for(lambda: len(run.processes()) == 2, 20, "two tasks")
     # By process id, which is the order of the tasks unless the ids have wrapped around: compare as sets.
     wanted = {str(cpus[0]), str(cpus[1 % len(cpus)])}
-    wait_for(lambda: {allowed_cpus(pid) for pid in run.processes()} == wanted)
+    wait_for(lambda: {allowed_cpus(pid) for pid in run.processes()} == wanted, 20, "each on its CPU")
     run.join()
     assert run.error is None
 
@@ -128,7 +120,7 @@ def test_the_callers_own_affinity_is_not_changed() -> None:
 def test_a_task_that_was_killed_is_an_error_and_not_a_slow_task() -> None:
     run = Background(2)
     run.start()
-    wait_for(lambda: len(run.processes()) == 2)
+    wait_for(lambda: len(run.processes()) == 2, 20, "two tasks")
     os.kill(run.processes()[0], signal.SIGKILL)
     run.join()
     assert isinstance(run.error, ChildProcessError)
@@ -157,10 +149,10 @@ def test_a_task_on_a_cpu_that_does_not_exist_fails_without_waiting_for_the_start
 def test_tasks_end_with_their_parent_even_when_it_is_killed() -> None:
     program = "from workloads.memtouch import run_throughput; run_throughput(tasks=2, seconds=60, size_bytes=1 << 20)"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        wait_for(lambda: len(children(parent.pid)) == 2)
+        wait_for(lambda: len(children(parent.pid)) == 2, 20, "two tasks")
         tasks = children(parent.pid)
         parent.kill()
-    wait_for(lambda: not any(is_running(pid) for pid in tasks), 5)
+    wait_for(lambda: not any(is_running(pid) for pid in tasks), 5, "the end of the tasks")
 
 
 def is_running(pid: int) -> bool:

@@ -21,6 +21,7 @@ import pytest
 from host_side import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import wait_for
 
 from bench.host.receive import KEEP, LOADER, MARGIN_BYTES, RECENT_S, cache_path, prune, touch
 from bench.wire.cache import cache_folder
@@ -196,7 +197,7 @@ def test_a_receiver_that_is_killed_leaves_nothing_that_is_used_and_a_later_one_t
         running.tell(entry("b", B))
         running.answer()
         running.send(B[: 3 * len(B) // 4])
-        wait_for(lambda: names(tmp_path) != [])
+        wait_for(lambda: names(tmp_path) != [], 20, "a file")
         running.process.kill()
         running.process.wait(20)
     (left,) = names(tmp_path)
@@ -206,13 +207,6 @@ def test_a_receiver_that_is_killed_leaves_nothing_that_is_used_and_a_later_one_t
     os.utime(tmp_path / left, (1000, 1000))
     pushed(tmp_path, ("b", B))
     assert names(tmp_path) == ["b"]
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_reader_that_went_away_ends_the_receiver_quietly(tmp_path: Path) -> None:
