@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import apart
 import pytest
 from hypothesis import settings
 
@@ -17,12 +18,14 @@ def _own_cache(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, 
     """$BENCH_CACHE in the test's folder. Tests with real guests use the user's: it holds the guest kernel.
 
     $BENCH_STATE, where the journal of changed settings lies, always is in the test's folder. There, too, a command
-    looks for what killed benches left, where it runs in the test's own process: what this machine has is other tests'.
+    looks for what killed benches left, but one that is a process of its own in a test with guests: what this machine
+    has is other tests', and a command says what it removes.
     """
     monkeypatch.setenv("BENCH_STATE", str(tmp_path / "state"))
     monkeypatch.setattr("bench.commands.tidy.ROOT", tmp_path / "root")
     if request.node.get_closest_marker("guest") is None:
         monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv(apart.VARIABLE, str(tmp_path / "root"))
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,8 @@ import threading
 import time
 from typing import Any, NoReturn
 
+import apart
+
 PACKAGES = ("bench.command_line", "bench.commands")
 # An answer is far smaller; a request holds an environment.
 MOST_BYTES = 1 << 20
@@ -93,6 +95,7 @@ def _command(request: dict[str, Any], files: list[int]) -> NoReturn:
         os.dup2(file, target)
     os.closerange(3, MOST_FILES)
     sys.argv = ["bench", *request["argv"]]
+    apart.move()
     try:
         code = importlib.import_module("bench.cli").main()
     except BaseException:  # noqa: BLE001 - an interpreter says it and goes on to its end

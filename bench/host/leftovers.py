@@ -34,12 +34,13 @@ class Cleared:
 def clear(become: str, folders: Iterable[Path], root: Path = Path("/")) -> Cleared:
     """Removes memory cgroups with what still runs in them, swap files, and folders of boots whose owners died.
 
-    folders: where swap files are made; one that is in use is found wherever it lies. Raises OSError.
+    folders: where swap files are made; one that is in use is found wherever it lies. root: what all else lies below,
+    folders of boots too. Raises OSError.
     """
     # First what still runs: it may use the others.
     found = [(path, "memory cgroup", problem) for path, problem in cgroup.prune(become, root)]
     found += [(path, "swap file", problem) for path, problem in swapfile.prune(folders, root)]
-    found += [(path, "folder", "") for base in _bases() for path in private.prune(base)]
+    found += [(path, "folder", "") for base in _bases(root) for path in private.prune(base)]
     gone = tuple(f"removed the {kind} {path}: its bench was killed" for path, kind, problem in found if not problem)
     return Cleared(gone, tuple(problem for _, _, problem in found if problem))
 
@@ -53,13 +54,13 @@ def ending(folders: Iterable[Path], root: Path = Path("/")) -> list[int]:
     return sorted(pid for pid in pids if (controller := controller_of(pid, root)) and is_gone(controller, root))
 
 
-def _bases() -> set[Path]:
-    return {Path(tempfile.gettempdir()), private.FALLBACK_BASE}
+def _bases(root: Path) -> set[Path]:
+    return {root / base.relative_to("/") for base in (Path(tempfile.gettempdir()), private.FALLBACK_BASE)}
 
 
 def _makers(folders: Iterable[Path], root: Path) -> Iterator[int]:
     made = [*cgroup.there(root), *swapfile.there(folders, root)]
-    made += [path for base in _bases() for path in private.there(base)]
+    made += [path for base in _bases(root) for path in private.there(base)]
     for path in made:
         found = _MAKER.match(path.name)
         if found:

@@ -108,6 +108,7 @@ def test_a_guest_that_the_groups_limit_kills_is_a_failure_that_says_so(tmp_path:
     assert "its memory cgroup was full (40 MiB of memory, 0 B of swap), and the kernel killed it" in end.reason
 
 
+@pytest.mark.alone  # any bench or host side beside it would remove the group, and say so
 @pytest.mark.parametrize("after", [Started, Ready, PhaseDone])
 def test_a_host_side_that_is_killed_leaves_no_guest_and_the_next_request_no_group(tmp_path: Path, after: type) -> None:
     (tmp_path / "a").mkdir()

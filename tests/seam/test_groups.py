@@ -99,6 +99,7 @@ def test_no_group_is_left_when_qemu_dies(tmp_path: Path) -> None:
     assert groups_of(host.process.pid) == []
 
 
+@pytest.mark.alone  # any bench or host side beside it would remove the group
 def test_the_group_of_a_host_side_that_was_killed_is_removed_by_the_next_and_a_living_ones_is_not(
     tmp_path: Path,
 ) -> None:
@@ -122,6 +123,7 @@ def test_the_group_of_a_host_side_that_was_killed_is_removed_by_the_next_and_a_l
         assert living.remove() == ""
 
 
+@pytest.mark.alone  # as above
 def test_what_runs_in_a_dead_owners_group_is_ended_with_it() -> None:
     maker = (
         "import os, subprocess, sys\nfrom bench.host.cgroup import make\nfrom bench.wire.job import Cgroup\n"

@@ -77,6 +77,7 @@ def test_a_held_host_has_its_swap_file_before_all_other_swap_and_gives_it_back(t
     assert list((tmp_path / "cache").glob("*.swap")) == []
 
 
+@pytest.mark.alone  # any bench or host side beside it would remove the file, and say so
 def test_the_swap_file_of_a_keeper_that_was_killed_is_removed_by_the_next_request_and_not_before(
     tmp_path: Path,
 ) -> None:

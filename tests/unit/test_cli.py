@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
+import apart
 import pytest
 
 from bench.cli import cli, main
@@ -98,7 +99,7 @@ def test_an_unwritable_folder_is_found_before_the_first_boot(
 
 def piped(argv: list[str], stdout: int | IO[bytes], stderr: int | IO[bytes]) -> tuple[int, bytes]:
     """Exit status and stderr of the real program."""
-    argv = [sys.executable, "-m", "bench", *argv]
+    argv = [sys.executable, apart.__file__, *argv]
     done = subprocess.run(argv, stdout=stdout, stderr=stderr, check=False, timeout=60, stdin=subprocess.DEVNULL)
     return done.returncode, done.stderr or b""
 

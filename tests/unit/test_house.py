@@ -2,12 +2,20 @@
 
 import ast
 import configparser
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
+
+import apart
+import forked
+import pytest
+
+from bench.cli import main
 
 HERE = Path(__file__).resolve().parents[2]
 TESTS = HERE / "tests"
@@ -102,3 +110,18 @@ def test_every_package_is_installed() -> None:
         for path in (HERE / package).rglob("__init__.py")
     ]
     assert sorted(listed) == sorted(there)
+
+
+def test_commands_of_unit_tests_neither_remove_nor_tell_what_others_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    folder = Path(tempfile.mkdtemp(prefix=f"fpr-boot-{dead.pid}-"))
+    argv = ["list", "plans"]
+    try:
+        assert main(argv) == 0
+        assert capsys.readouterr().err == ""
+        assert forked.run(*argv).stderr == ""
+        assert subprocess.run([sys.executable, apart.__file__, *argv], capture_output=True, check=True).stderr == b""
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # a command of a test with guests may remove it
+            folder.rmdir()

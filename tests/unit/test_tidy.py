@@ -17,20 +17,18 @@ from waiting import has_begun
 from bench.cli import main
 from bench.commands import tidy
 from bench.commands.tidy import tidy as put_away
-from bench.host import private
 from bench.wire.living import VARIABLE
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, below it the tree and the temporary folder that are looked through."""
+    """A folder to work in, below it the tree that is looked through."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "root/sys/fs/cgroup").mkdir(parents=True)
     (tmp_path / "root/proc").symlink_to("/proc")
-    (tmp_path / "tmp").mkdir()
+    (tmp_path / "root/tmp").mkdir()
     (tmp_path / "cache").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(private, "FALLBACK_BASE", tmp_path / "tmp")
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     monkeypatch.setattr(tidy, "WAIT_S", 0.2)
     return tmp_path
 
@@ -89,7 +87,7 @@ def test_who_is_ending_is_waited_for(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(tidy, "WAIT_S", 20.0)
-    folder = here / f"tmp/fpr-boot-{orphan.pid}-a"
+    folder = here / f"root/tmp/fpr-boot-{orphan.pid}-a"
     folder.mkdir()
 
     def ends(_seconds: float) -> None:
@@ -109,7 +107,7 @@ def test_who_is_ending_is_waited_for(
 def test_one_that_does_not_end_is_named_with_the_command_and_left_alone(
     here: Path, orphan: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = here / f"tmp/fpr-boot-{orphan.pid}-a"
+    folder = here / f"root/tmp/fpr-boot-{orphan.pid}-a"
     folder.mkdir()
     put_away()
     assert folder.exists()

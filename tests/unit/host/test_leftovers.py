@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from waiting import has_begun
 
-from bench.host import leftovers, private
+from bench.host import leftovers
 from bench.host.leftovers import Cleared, clear, ending
 from bench.wire.living import VARIABLE, controller_of, identity, is_gone
 
@@ -27,8 +27,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("sys/fs/cgroup", "cache", "tmp"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "proc").symlink_to("/proc")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
-    monkeypatch.setattr(private, "FALLBACK_BASE", tmp_path / "tmp")
+    monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     return tmp_path
 
 
