@@ -115,6 +115,7 @@ def pages_read(host_rows: list[tuple[float, float]], phase: PhaseDone) -> float:
     return (after - before) * 4096
 
 
+@pytest.mark.alone  # what is swapped in and out is counted for the whole machine
 @pytest.mark.parametrize("grouped", [True, False])
 def test_pages_that_were_pushed_out_are_read_back_and_without_a_group_the_phase_says_why_not(
     tmp_path: Path, grouped: bool
