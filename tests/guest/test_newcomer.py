@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pytest
 from guestlab import Lab, phases_of
 
 from bench.controller.arms import ARMS
+from bench.controller.collect import Collected
 from bench.host.cgroup import PREFIX, hierarchy
 from bench.host.swapfile import swap_file
 from bench.wire.job import Cgroup
+from bench.wire.record import Record, Started
 from bench.wire.units import MIB
 from workloads.arrival import ARRIVAL
 
@@ -35,9 +38,17 @@ def test_a_newcomer_gets_its_memory_from_the_guests_by_swap_where_nothing_else_g
         cgroup=Cgroup(group.limit_bytes, group.swap_limit_bytes),
         guests=group.guests,
     )
+    seen, groups = Collected(replace(job, guest=replace(job.guest, memory_bytes=MEMORY))), set[str]()
+
+    def add(item: Record) -> None:
+        if isinstance(item, Started):
+            groups.update(re.findall(re.escape(PREFIX) + r"[^/\n]+", Path(f"/proc/{item.qemu_pid}/cgroup").read_text()))
+        seen.add(item)
+
     with swap_file(tmp_path, 1024 * MIB) as told:
         assert "path" in told, told
-        line = lab.boot(replace(job, guest=replace(job.guest, memory_bytes=MEMORY))).line(SHORT["window_s"])
+        lab.session.boot(seen.job, add)
+    line = seen.line(SHORT["window_s"])
     assert line["status"] == "ok", (line["reason"], line["evidence"])
     values: dict[str, Any] = {name: found[0] for name, found in line["values"].items()}
     arrive = next(phase for phase in line["phases"] if phase["name"] == "arrive")["result"]
@@ -51,4 +62,5 @@ def test_a_newcomer_gets_its_memory_from_the_guests_by_swap_where_nothing_else_g
     assert 0 < values["arrival_reaction_s"] <= values["arrival_s"] + 0.2
     leave = next(phase for phase in line["phases"] if phase["name"] == "leave")["result"]
     assert leave["swapped_bytes"] == 0
-    assert list(hierarchy()[0].glob(f"{PREFIX}*")) == []
+    (name,) = groups
+    assert not (hierarchy()[0] / name).exists()
